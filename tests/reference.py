@@ -1,0 +1,99 @@
+"""The models once more, in NumPy float64 and plain loops: what the tests hold the code against."""
+
+import numpy as np
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def lstm_params(vocab_size, emb_dim, hidden_dim, scale=1.0, seed=0):
+    """15 float32 arrays, normal, in the order in which weights are exchanged."""
+    rng = np.random.default_rng(seed)
+    gate = [(emb_dim, hidden_dim), (hidden_dim, hidden_dim), (hidden_dim,)]
+    shapes = [(vocab_size, emb_dim), *gate * 4, (hidden_dim, vocab_size), (vocab_size,)]
+    return [np.float32(scale * rng.standard_normal(shape)) for shape in shapes]
+
+
+def lstm_log_probs(params, x, start_token=0):
+    """log p(every token | prefix), [B, T, V], for the prefixes of x [B, T]."""
+    embeddings, wi, ui, bi, wf, uf, bf, wo, uo, bo, wc, uc, bc, w_out, b_out = (
+        np.asarray(p, np.float64) for p in params
+    )
+    x = np.asarray(x)
+    h = c = np.zeros((len(x), len(bi)))
+    token = np.full(len(x), start_token)
+    steps = []
+    for t in range(x.shape[1]):
+        e = embeddings[token]
+        i = sigmoid(e @ wi + h @ ui + bi)
+        f = sigmoid(e @ wf + h @ uf + bf)
+        o = sigmoid(e @ wo + h @ uo + bo)
+        c = f * c + i * np.tanh(e @ wc + h @ uc + bc)
+        h = o * np.tanh(c)
+        steps.append(np.log(softmax(h @ w_out + b_out)))
+        token = x[:, t]
+    return np.stack(steps, 1)
+
+
+def lstm_log_prob(params, x, start_token=0):
+    """log p(token | prefix), [B, T]."""
+    return np.take_along_axis(
+        lstm_log_probs(params, x, start_token), np.asarray(x)[..., None], axis=2
+    )[..., 0]
+
+
+def all_sequences(vocab_size, length):
+    """Every sequence there is, [V**T, T]."""
+    grids = np.meshgrid(*[np.arange(vocab_size)] * length, indexing="ij")
+    return np.stack([g.ravel() for g in grids], 1).astype(np.int32)
+
+
+def discriminator_logits(params, filter_sizes, x):
+    """Two logits, [B, 2], index 1 = real, by the loops of the definition; no dropout."""
+    params = [np.asarray(p, np.float64) for p in params]
+    embedding, convolutions = params[0], params[1 : 1 + 2 * len(filter_sizes)]
+    lin, lin_bias, gate, gate_bias, w_out, b_out = params[1 + 2 * len(filter_sizes) :]
+    features = []
+    for f, w, b in zip(filter_sizes, convolutions[::2], convolutions[1::2]):
+        e = embedding[np.asarray(x)]
+        windows = range(e.shape[1] - f + 1)
+        maps = [np.einsum("bke,ken->bn", e[:, t : t + f], w[:, :, 0]) + b for t in windows]
+        features.append(np.maximum(maps, 0).max(0))
+    p = np.concatenate(features, 1)
+    t = sigmoid(p @ gate.T + gate_bias)
+    p = t * np.maximum(p @ lin.T + lin_bias, 0) + (1 - t) * p
+    return p @ w_out + b_out
+
+
+def discriminator_loss(params, filter_sizes, x, y, l2):
+    """Mean cross-entropy in nats plus the penalty on the output layer alone."""
+    p = softmax(discriminator_logits(params, filter_sizes, x))[np.arange(len(y)), y]
+    w_out, b_out = (np.asarray(p, np.float64) for p in params[-2:])
+    return -np.log(p).mean() + l2 * ((w_out**2).sum() / 2 + (b_out**2).sum() / 2)
+
+
+def adam(w, grads, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """w after one step of Adam for each gradient, in the form of Kingma and Ba, end of section 2."""
+    w, m, v = np.asarray(w, np.float64), 0.0, 0.0
+    for t, g in enumerate(grads, 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        w = w - learning_rate * np.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (np.sqrt(v) + epsilon)
+    return w
+
+
+def numeric_gradient(function, array, index, step=1e-5):
+    """d function / d array[index] by central differences; array float64 is changed and restored."""
+    kept = array[index]
+    array[index] = kept + step
+    above = function()
+    array[index] = kept - step
+    below = function()
+    array[index] = kept
+    return (above - below) / (2 * step)

@@ -1,0 +1,315 @@
+"""The LSTM, its sampler and the generator's two updates."""
+
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+
+from generator import LSTM, Generator
+
+V, E, H, T = 7, 3, 4, 5
+
+
+def make_generator(scale=1.0, **options):
+    generator = Generator(V, E, H, T, **options)
+    generator.set_params(reference.lstm_params(V, E, H, scale))
+    return generator
+
+
+def some_tokens(num, vocab_size=V, length=T, seed=1):
+    return np.random.default_rng(seed).integers(0, vocab_size, (num, length), np.int32)
+
+
+def test_log_prob_is_that_of_the_float64_lstm():
+    generator, x = make_generator(), some_tokens(100)
+    expected = reference.lstm_log_prob(generator.get_params(), x)
+    np.testing.assert_allclose(generator.log_prob(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_start_token_is_the_first_input():
+    params = reference.lstm_params(V, E, H)
+    x = some_tokens(4)
+    for start_token in (0, 3):
+        expected = reference.lstm_log_prob(params, x, start_token)
+        np.testing.assert_allclose(LSTM(params, T, start_token).log_prob(x), expected, rtol=1e-5)
+
+
+def test_probabilities_of_all_sequences_sum_to_one():
+    x = reference.all_sequences(4, 4)
+    lstm = LSTM(reference.lstm_params(4, E, H), 4)
+    total = np.exp(np.sum(lstm.log_prob(x), axis=1, dtype=np.float64)).sum()
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
+
+
+def chi_square_bound(cells):
+    """What a chi-square statistic of that many cells exceeds once in 30,000 (four deviations)."""
+    return cells - 1 + 4 * np.sqrt(2 * (cells - 1)) + 8
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_sampler_draws_every_sequence_with_its_probability(scale):
+    vocab_size, length, num = 4, 3, 40_000
+    params = reference.lstm_params(vocab_size, E, H, scale)
+    x = LSTM(params, length, seed=5).sample(num).numpy()
+    cells = reference.all_sequences(vocab_size, length)
+    expected = num * np.exp(reference.lstm_log_prob(params, cells).sum(1))
+    observed = np.bincount(x @ [16, 4, 1], minlength=64)
+    rare = expected < 5  # too few for the chi-square approximation: one cell together
+    expected = np.append(expected[~rare], expected[rare].sum())
+    observed = np.append(observed[~rare], observed[rare].sum())
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    assert statistic < chi_square_bound(len(expected))
+
+
+def test_sampler_is_exact_over_a_large_vocabulary():
+    vocab_size, num = 1003, 200_000
+    params = reference.lstm_params(vocab_size, E, H)
+    x = LSTM(params, 1, seed=6).sample(num).numpy()[:, 0]
+    expected = num * np.exp(reference.lstm_log_probs(params, np.zeros([1, 1], int))[0, 0])
+    observed = np.bincount(x, minlength=vocab_size)
+    common = expected >= 5
+    statistic = ((observed - expected) ** 2 / expected)[common].sum()
+    assert statistic < chi_square_bound(common.sum())
+
+
+def test_sampler_never_draws_what_has_no_probability():
+    params = reference.lstm_params(V, E, H)
+    params[14][[0, 3, 6]] = -1e4  # the first token, one in the middle, the last
+    x = LSTM(params, T).sample(3000).numpy()
+    assert set(np.unique(x)) == {1, 2, 4, 5}
+
+
+def test_sampler_survives_logits_that_overflow_an_exponential():
+    params = reference.lstm_params(V, E, H)
+    params[14][2] = 1e4
+    assert (LSTM(params, T).sample(100).numpy() == 2).all()
+
+
+@pytest.mark.parametrize("num", [1, 64, 255, 1000])
+def test_sample_has_the_size_asked_for_and_only_tokens(num):
+    x = make_generator().sample(num).numpy()
+    assert x.shape == (num, T) and x.min() >= 0 and x.max() < V
+
+
+def test_sampling_follows_the_seed():
+    params = reference.lstm_params(V, E, H)
+    first, again, other = (LSTM(params, T, seed=s).sample(50).numpy() for s in (1, 1, 2))
+    assert (first == again).all() and (first != other).any()
+
+
+def test_initial_values_follow_the_seed_and_are_normal_with_deviation_one_tenth():
+    params, again = (Generator(500, 8, 9, T, seed=3).get_params() for _ in range(2))
+    values = np.concatenate([p.ravel() for p in params])
+    for p, q in zip(params, again):
+        np.testing.assert_array_equal(p, q)
+    assert abs(values.mean()) < 0.1 * 4 / np.sqrt(len(values))
+    assert abs(values.std() - 0.1) < 0.1 * 4 / np.sqrt(2 * len(values))
+    assert all(p.std() > 0 for p in params)  # the biases are drawn, too
+
+
+def test_params_come_back_as_they_were_set():
+    params = reference.lstm_params(V, E, H, seed=9)
+    generator = Generator(V, E, H, T)
+    generator.set_params(params)
+    for p, q in zip(generator.get_params(), params, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_params_of_a_wrong_shape_are_refused_by_name():
+    params = reference.lstm_params(V, E, H)
+    params[5] = params[5].T[:2]
+    with pytest.raises(
+        ValueError, match=r"array 5 \(Uf\): expected shape \[4, 4\], found \[2, 4\]"
+    ):
+        Generator(V, E, H, T).set_params(params)
+    with pytest.raises(ValueError, match="expected 15 arrays.*found 14"):
+        Generator(V, E, H, T).set_params(params[:14])
+
+
+def mle_loss(params, x):
+    return -reference.lstm_log_prob(params, x).mean()
+
+
+def policy_loss(params, x, rewards):
+    return -(rewards * reference.lstm_log_prob(params, x)).sum()
+
+
+def test_losses_are_the_mean_nll_and_the_rewarded_sum():
+    x, rewards = some_tokens(6), np.random.default_rng(2).random((6, T))
+    generator = make_generator()
+    params = generator.get_params()
+    np.testing.assert_allclose(generator.pretrain_step(x), mle_loss(params, x), rtol=1e-5)
+    generator = make_generator()
+    loss = generator.reinforce_step(x, rewards)
+    np.testing.assert_allclose(loss, policy_loss(params, x, rewards), rtol=1e-5)
+
+
+def numeric_gradients(loss, params):
+    """Gradients of loss(params) by central differences in float64."""
+    params = [p.astype(np.float64) for p in params]
+    gradients = [np.zeros_like(p) for p in params]
+    for p, g in zip(params, gradients):
+        for index in np.ndindex(p.shape):
+            g[index] = reference.numeric_gradient(lambda: loss(params), p, index)
+    return gradients
+
+
+def embedding_row_gradients(loss, params, x):
+    """Gradients of every looked-up row, [B, T, E]: each input gets an embedding of its own."""
+    batch, length = x.shape
+    inputs = np.concatenate([np.zeros([batch, 1], int), x[:, :-1]], 1)
+    rows = params[0][inputs].astype(np.float64)
+    out = np.zeros_like(rows)
+    for index in np.ndindex(rows.shape):
+        out[index] = reference.numeric_gradient(lambda: loss(rows), rows, index)
+    return out
+
+
+def lstm_log_prob_of_rows(params, rows, x):
+    """As lstm_log_prob, the inputs' embeddings [B, T, E] given, one sequence after another."""
+    log_prob = []
+    for row, sequence in zip(rows, x):
+        table = np.concatenate([np.zeros([1, row.shape[1]]), row[1:], row[:1]])
+        # Input t is token t of a vocabulary of the sequence's own; the outputs stay the model's.
+        steps = reference.lstm_log_probs(
+            [table, *params[1:]], np.arange(1, len(row) + 1)[None], start_token=len(row)
+        )
+        log_prob.append(steps[0, np.arange(len(row)), sequence])
+    return np.array(log_prob)
+
+
+UPDATES = {
+    "mle": (lambda g, x, r: g.pretrain_step(x), lambda p, x, r: mle_loss(p, x)),
+    "policy gradient": (lambda g, x, r: g.reinforce_step(x, r), policy_loss),
+}
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_first_step_is_adam_on_the_numeric_gradient(update):
+    step, loss = UPDATES[update]
+    x, rewards = some_tokens(4), np.random.default_rng(2).random((4, T))
+    generator = make_generator(learning_rate=0.01, grad_clip=1e9)
+    params = generator.get_params()
+    step(generator, x, rewards)
+    gradients = numeric_gradients(lambda p: loss(p, x, rewards), params)
+    for before, g, after in zip(params, gradients, generator.get_params()):
+        clear = abs(g) > 1e-5  # below it, the sign that Adam's first step takes is noise
+        expected = reference.adam(before, [g], 0.01) - before
+        np.testing.assert_allclose((after - before)[clear], expected[clear], rtol=0.02, atol=1e-6)
+
+
+def test_gradients_are_clipped_by_a_norm_that_counts_every_looked_up_row():
+    # Many repeats of one token: rows counted apart and rows summed have very different norms.
+    x, rewards = np.full((4, T), 2, np.int32), np.full((4, T), 3.0)
+    params = reference.lstm_params(V, E, H)
+    norms, clips = [], (0.5, 2.0)
+    gradients = numeric_gradients(lambda p: policy_loss(p, x, rewards), params)
+    rows = embedding_row_gradients(
+        lambda r: -(rewards * lstm_log_prob_of_rows(params, r, x)).sum(), params, x
+    )
+    norms = np.sqrt((rows**2).sum() + sum((g**2).sum() for g in gradients[1:]))
+    for clip in clips:
+        assert norms > clip
+        generator = make_generator(learning_rate=1.0, grad_clip=clip)
+        # An epsilon far above the gradients would show their scale, but it is fixed at 1e-8; two
+        # steps, of which the second is not clipped, show it in the mix of the moments instead.
+        generator.reinforce_step(x, rewards)
+        generator.set_params(params)
+        generator.reinforce_step(x, rewards * 1e-3)
+        small = [g * 1e-3 for g in gradients]
+        for before, g, s, after in zip(params, gradients, small, generator.get_params()):
+            moments = [g * clip / norms, s]
+            first = reference.adam(before, moments[:1], 1.0)
+            expected = reference.adam(before, moments, 1.0) - first
+            clear = abs(g) > 1e-3
+            np.testing.assert_allclose((after - before)[clear], expected[clear], rtol=0.02)
+
+
+def test_embedding_rows_that_a_batch_does_not_touch_still_move_by_their_moments():
+    generator = make_generator()
+    first, second = np.full((2, T), 5, np.int32), np.full((2, T), 2, np.int32)
+    generator.pretrain_step(first)
+    between = generator.get_params()[0]
+    generator.pretrain_step(second)
+    moved = generator.get_params()[0][5] - between[5]
+    params = [p.astype(np.float64) for p in reference.lstm_params(V, E, H)]
+    row = [
+        reference.numeric_gradient(lambda: mle_loss(params, first), params[0], (5, e))
+        for e in range(E)
+    ]
+    one, two = (
+        reference.adam(np.zeros(E), [np.array(row), 0 * np.array(row)][:n], 0.01) for n in (1, 2)
+    )
+    np.testing.assert_allclose(moved, two - one, rtol=0.01)
+    assert (abs(moved) > 1e-4).all()
+
+
+def test_adam_over_several_steps_follows_its_formula():
+    # Only the output bias has a gradient that is known without differentiating: p - frequency.
+    generator = make_generator(grad_clip=1e9)
+    x = some_tokens(4)
+    gradients, before = [], generator.get_params()[14]
+    for _ in range(4):
+        p = np.exp(reference.lstm_log_probs(generator.get_params(), x))
+        gradients.append((p - np.eye(V)[x]).mean((0, 1)))
+        generator.pretrain_step(x)
+    expected = reference.adam(before, gradients, 0.01)
+    np.testing.assert_allclose(generator.get_params()[14] - before, expected - before, rtol=1e-3)
+
+
+def test_the_two_updates_have_moments_of_their_own():
+    x, rewards = some_tokens(4), np.ones((4, T))
+    trained, fresh = make_generator(), make_generator()
+    for _ in range(3):
+        trained.pretrain_step(x[::-1].copy())
+    trained.set_params(fresh.get_params())
+    trained.reinforce_step(x, rewards)
+    fresh.reinforce_step(x, rewards)
+    for p, q in zip(trained.get_params(), fresh.get_params()):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_probabilities_below_the_floor_count_as_the_floor_and_give_no_gradient():
+    params = reference.lstm_params(V, E, H)
+    params[14][3] = -200.0
+    generator = Generator(V, E, H, T)
+    generator.set_params(params)
+    x = np.full((2, T), 3, np.int32)
+    np.testing.assert_allclose(generator.pretrain_step(x), -np.log(1e-20), rtol=1e-6)
+    for p, q in zip(generator.get_params(), params):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_policy_gradient_is_that_of_the_expected_reward():
+    # Enumerated: the gradient of sum_y p(y) R(y) is the mean over y of R(y) grad log p(y).
+    vocab_size, length = 3, 2
+    y = reference.all_sequences(vocab_size, length)
+    reward = np.random.default_rng(4).random(len(y))
+    params = reference.lstm_params(vocab_size, E, H)
+
+    def expected_reward(p):
+        return (np.exp(reference.lstm_log_prob(p, y).sum(1)) * reward).sum()
+
+    gradients = numeric_gradients(expected_reward, params)
+    probability = np.exp(reference.lstm_log_prob(params, y).sum(1))
+    generator = Generator(vocab_size, E, H, length, grad_clip=1e9)
+    generator.set_params(params)
+    weights = np.repeat((probability * reward)[:, None], length, 1)
+    generator.reinforce_step(y, weights)
+    for before, g, after in zip(params, gradients, generator.get_params()):
+        clear = abs(g) > 1e-5
+        expected = reference.adam(before, [-g], 0.01) - before  # descent on minus the reward
+        np.testing.assert_allclose((after - before)[clear], expected[clear], rtol=0.02)
+
+
+def test_tensors_and_arrays_are_taken_alike():
+    x, rewards = some_tokens(4), np.ones((4, T), np.float32)
+    results = []
+    for convert in (np.asarray, tf.constant):
+        generator = make_generator()
+        steps = (
+            generator.pretrain_step(convert(x)),
+            generator.reinforce_step(convert(x), convert(rewards)),
+        )
+        results.append([float(s) for s in steps] + generator.log_prob(convert(x)).numpy().tolist())
+    assert results[0] == results[1]

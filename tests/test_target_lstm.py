@@ -1,0 +1,172 @@
+"""The oracle: its measure, its file, and the files of others."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+
+from target_lstm import TargetLSTM, write_params
+
+V, E, H, T = 11, 3, 4, 5
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def params():
+    return reference.lstm_params(V, E, H)
+
+
+def load(path, data=None):
+    if data is not None:
+        path.write_bytes(data)
+    return TargetLSTM.load(str(path), T).get_params()
+
+
+def assert_equal(params, others):
+    for p, q in zip(params, others, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_nll_is_the_mean_per_token_over_any_number_of_sequences(params):
+    x = np.random.default_rng(1).integers(0, V, (1500, T))
+    for num in (1, 70, 1500):
+        expected = -reference.lstm_log_prob(params, x[:num]).mean()
+        np.testing.assert_allclose(TargetLSTM(params, T).nll(x[:num]), expected, rtol=1e-6)
+
+
+def test_the_committed_oracle_is_what_its_script_writes(tmp_path):
+    (tmp_path / "save").mkdir()
+    subprocess.run([sys.executable, ROOT / "target_lstm.py"], cwd=tmp_path, check=True)
+    rng = np.random.default_rng(0)
+    gate = [(32, 32), (32, 32), (32,)]
+    drawn = [
+        rng.standard_normal(shape, dtype=np.float32)
+        for shape in [(5000, 32), *gate * 4, (32, 5000), (5000,)]
+    ]
+    committed, written = (
+        TargetLSTM.load(f"{folder}/save/target_params.npz", 20) for folder in (ROOT, tmp_path)
+    )
+    assert_equal(committed.get_params(), drawn)
+    assert_equal(written.get_params(), drawn)
+
+
+def test_the_committed_oracle_has_the_known_nll():
+    oracle = TargetLSTM.load(f"{ROOT}/save/target_params.npz", 20, seed=1)
+    own = oracle.nll(oracle.sample(2000))
+    uniform = oracle.nll(np.random.default_rng(1).integers(0, 5000, (2000, 20)))
+    # An independent NumPy computation gave 5.78 and 11.33; the means of 2,000 vary by 0.02.
+    assert abs(own - 5.78) < 0.06 and abs(uniform - 11.33) < 0.06
+
+
+def test_npz_comes_back_as_written(tmp_path, params):
+    write_params(f"{tmp_path}/oracle.npz", params)
+    assert_equal(load(tmp_path / "oracle.npz"), params)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_python_3_are_read(tmp_path, params, protocol):
+    assert_equal(load(tmp_path / "oracle.pkl", pickle.dumps(params, protocol)), params)
+
+
+def python_2_text(array):
+    """How Python 2 and NumPy 1 pickled a float32 array by protocol 0, in the opcodes' own text."""
+    shape = "".join(f"I{n}\n" for n in array.shape)
+    data = "".join(f"\\x{byte:02x}" for byte in array.tobytes())
+    return (
+        "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+        f"(I1\n({shape}t"
+        "cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+        f"I00\nS'{data}'\ntb"
+    )
+
+
+def test_python_2_pickles_are_read(tmp_path, params):
+    text = "(l" + "".join(python_2_text(p) + "a" for p in params) + "."
+    assert_equal(load(tmp_path / "oracle.pkl", text.encode("latin1")), params)
+
+
+HOSTILE = {
+    "os.system": b"cos\nsystem\n(S'touch HACKED'\ntR.",
+    "builtins.eval": b'cbuiltins\neval\n(S\'open("HACKED", "w")\'\ntR.',
+    "a Python 2 builtin": b'c__builtin__\neval\n(S\'open("HACKED", "w")\'\ntR.',
+    "by the INST opcode": b"(S'touch HACKED'\nios\nsystem\n.",
+    "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x09os.system\x93.",
+}
+
+
+class Nested:
+    """An array's reducer that carries another reducer inside."""
+
+    def __reduce__(self):
+        return np._core.multiarray._reconstruct, (np.ndarray, (0,), Nested.Inner())
+
+    class Inner:
+        def __reduce__(self):
+            return open, ("HACKED", "w")
+
+
+HOSTILE["a nested reducer"] = pickle.dumps([np.zeros(3, np.float32), Nested()], 0)
+HOSTILE["an object array"] = pickle.dumps([np.array([Nested.Inner()], object)])
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_pickles_are_refused_before_anything_runs(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"oracle\.pkl: expected an oracle file, but it asks for"):
+        load(tmp_path / "oracle.pkl", HOSTILE[kind])
+    assert not Path("HACKED").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: p[:14], "expected 15 arrays"),
+        (lambda p: [p[0].ravel(), *p[1:]], r"number 0 \(embeddings\) of rank 2"),
+        (
+            lambda p: [*p[:6], p[6][:2], *p[7:]],
+            r"array 6 \(bf\): expected shape \[4\], found \[2\]",
+        ),
+        (lambda p: [*p[:13], p[13].T, p[14]], r"array 13 \(W_out\): expected shape \[4, 11\]"),
+        (lambda p: [*p[:14], np.arange(V)], r"array 14 \(b_out\): expected floating-point"),
+        (lambda p: [*p[:14], p[14] * np.nan], r"array 14 \(b_out\): expected finite"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(tmp_path, params, damage, message):
+    for kind in ("oracle.npz", "oracle.pkl"):
+        path = tmp_path / kind
+        if kind == "oracle.npz":
+            np.savez(path, *damage(params))
+        else:
+            path.write_bytes(pickle.dumps(damage(params)))
+        with pytest.raises(ValueError, match=message) as error:
+            load(path)
+        assert kind in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"PK\x03\x04 and nothing more", pickle.dumps({1: 2})]
+)
+def test_files_that_are_no_oracle_are_refused(tmp_path, data):
+    with pytest.raises(ValueError, match=r"oracle\.npz: expected"):
+        load(tmp_path / "oracle.npz", data)
+
+
+def test_a_truncated_npz_and_a_missing_file_are_refused(tmp_path, params):
+    write_params(f"{tmp_path}/oracle.npz", params)
+    whole = (tmp_path / "oracle.npz").read_bytes()
+    with pytest.raises(ValueError, match=r"oracle\.npz: expected an oracle file"):
+        load(tmp_path / "oracle.npz", whole[: len(whole) // 2])
+    with pytest.raises(
+        ValueError, match=r"none\.npz: expected an oracle file, found: No such file"
+    ):
+        load(tmp_path / "none.npz")
+
+
+def test_object_arrays_in_npz_are_refused(tmp_path, params):
+    np.savez(tmp_path / "oracle.npz", *params[:14], np.array([None] * V, object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        load(tmp_path / "oracle.npz")
