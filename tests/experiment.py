@@ -1,0 +1,79 @@
+"""A small experiment as a user makes one: a copy of the program, its constants edited, its own oracle."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import reference
+
+from target_lstm import write_params
+
+ROOT = Path(__file__).parent.parent
+# Sizes at which a run takes seconds; with it, the oracle that `make` draws.
+SMALL = {
+    "EMB_DIM": 6,
+    "HIDDEN_DIM": 8,
+    "SEQ_LENGTH": 6,
+    "VOCAB_SIZE": 30,
+    "PRE_EPOCH_NUM": 6,
+    "BATCH_SIZE": 16,
+    "DIS_EMBEDDING_DIM": 8,
+    "DIS_FILTER_SIZES": [1, 2, 3],
+    "DIS_NUM_FILTERS": [8, 8, 8],
+    "DIS_PRETRAIN_ROUNDS": 2,
+    "DIS_EPOCHS": 1,
+    "TOTAL_BATCH": 3,
+    "D_STEPS": 1,
+    "ROLLOUT_NUM": 4,
+    "GENERATED_NUM": 100,
+    "EVAL_EVERY": 2,
+}
+
+
+def make(folder, **constants):
+    """Put a copy of the program into folder, with the constants in place of those at its top."""
+    for file in ROOT.glob("*.py"):
+        shutil.copy(file, folder)
+    constants = SMALL | constants
+    edit(folder, **constants)
+    (folder / "save").mkdir()
+    sizes = (constants[name] for name in ("VOCAB_SIZE", "EMB_DIM", "HIDDEN_DIM"))
+    write_params(f"{folder}/save/target_params.npz", reference.lstm_params(*sizes))
+    return folder
+
+
+def edit(folder, **constants):
+    """Change constants at the top of the copy in folder."""
+    script = folder / "sequence_gan.py"
+    text = script.read_text()
+    for name, value in constants.items():
+        text, found = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value!r}", text)
+        assert found == 1, name
+    script.write_text(text)
+
+
+def start(folder, **options):
+    """Start `python sequence_gan.py` in folder."""
+    return subprocess.Popen(
+        [sys.executable, "sequence_gan.py"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def run(folder, **options):
+    """Run it to its end: (exit code, standard output, standard error)."""
+    process = start(folder, **options)
+    out, err = process.communicate()
+    return process.returncode, out, err
+
+
+def outputs(folder):
+    """What a run leaves that is the same for the same seed: {name: bytes}."""
+    names = "experiment-log.txt real_data.txt generator_sample.txt eval_file.txt".split()
+    return {name: (folder / "save" / name).read_bytes() for name in names}
