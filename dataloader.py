@@ -1,12 +1,13 @@
-"""Token files and batches: how sequences reach the disk, come back, and are put before the models."""
+"""Files and batches: how sequences and logs reach the disk, and how batches are made of them."""
 
+import io
 import os
 
 import numpy as np
 
 
 class InputError(ValueError):
-    """Something a person supplied (a file, a constant, an array) and can mend; the message says what."""
+    """What a person supplied (a file, a constant, an array) is not usable; the message says why."""
 
 
 def write_file(path, data):
@@ -22,6 +23,16 @@ def write_file(path, data):
         if os.path.exists(beside):
             os.remove(beside)
         raise
+
+
+def flush_to_disk(*paths):
+    """Have the system write these files and folders now, lest a power cut loses them."""
+    for path in paths:
+        if os.path.isdir(path) and os.name == "nt":
+            continue  # Windows flushes no folders
+        file = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
+        os.fsync(file)
+        os.close(file)
 
 
 def write_tokens(path, x):
@@ -66,7 +77,7 @@ def read_tokens(path, sequence_length, vocab_size):
 
 
 def batches(x, batch_size):
-    """Cut x [N, ...] in order into [N // batch_size, batch_size, ...]; what is left over is dropped."""
+    """Cut x [N, ...] in order into [N // batch_size, batch_size, ...]; the remainder is dropped."""
     n = len(x) // batch_size
     return x[: n * batch_size].reshape(n, batch_size, *x.shape[1:])
 
@@ -116,3 +127,94 @@ def check_arrays(arrays, shapes):
             raise InputError(f"{what}: expected finite numbers, found NaN or infinity")
         checked.append(array)
     return checked
+
+
+class TextLog:
+    """A text file that only grows, line by line, each on the disk when `append` returns.
+
+    Args:
+      path: the file.
+      text: what of it counts, as a checkpoint recorded it; the file is brought back to that.
+
+    Raises:
+      InputError: the file differs from text before the end of either, so somebody changed it.
+    """
+
+    def __init__(self, path, text):
+        self.text = text
+        now = ""
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace", newline="") as file:
+                now = file.read()
+        if not now.startswith(text) and not text.startswith(now):
+            lines = zip(now.splitlines(), text.splitlines())
+            number, (found, expected) = next((n, p) for n, p in enumerate(lines, 1) if p[0] != p[1])
+            raise InputError(
+                f"{path}, line {number}: the run had written {expected!r}, found {found!r}; "
+                "move the changed file away and the run goes on with what it had written"
+            )
+        write_file(path, text.encode())
+        self.file = open(path, "ab", buffering=0)
+
+    def append(self, line):
+        self.file.write(f"{line}\n".encode())
+        os.fsync(self.file.fileno())
+        self.text += f"{line}\n"
+
+
+def read_log(path):
+    """Read an experiment log, ours or the published one.
+
+    Returns:
+      {"pre-training": (epochs, nlls), "adversarial training": (epochs, nlls)}, in lists.
+
+    Raises:
+      InputError: a line that is none of a log's; the message names file and line.
+    """
+    curves = {"pre-training": ([], []), "adversarial training": ([], [])}
+    stage = None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip().removesuffix("...") in curves:
+                stage = curves[line.strip().removesuffix("...")]
+                continue
+            try:
+                epoch_word, epoch, nll_word, nll = line.split()
+                if (epoch_word, nll_word) != ("epoch:", "nll:"):
+                    raise ValueError
+                stage[0].append(int(epoch))
+                stage[1].append(float(nll))
+            except (ValueError, TypeError):
+                raise InputError(
+                    f"{path}, line {number}: expected a stage or 'epoch: N nll: X', found {line!r}"
+                ) from None
+    return curves
+
+
+def plot_learning_curves(logs, picture):
+    """Draw oracle NLL over epochs, MLE and then adversarial training, as in the paper's Figure 2.
+
+    Args:
+      logs: {label: path of an experiment log}, any number of them.
+      picture: path of the PNG, replaced in one step.
+    """
+    from matplotlib.figure import Figure  # its import takes a second, and a run can do without
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for label, path in logs.items():
+        (mle_epochs, mle), (epochs, nlls) = read_log(path).values()
+        # A log names no number of MLE epochs: the stage ends one interval after its last line.
+        end = mle_epochs[-1] + (mle_epochs[1] if len(mle_epochs) > 1 else 1) if mle_epochs else 0
+        x = mle_epochs + [end + epoch for epoch in epochs]
+        axes.plot(x, mle + nlls, label=label, marker=".", linewidth=1.5)
+        if epochs and mle_epochs:
+            axes.axvline(end, color="gray", linestyle="--", linewidth=1)
+    axes.set_xlabel("epoch (MLE, then adversarial training right of the dashed line)")
+    axes.set_ylabel("NLL under the oracle (nats per token)")
+    axes.grid(alpha=0.3)
+    if len(logs) > 1:
+        axes.legend()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=150)
+    write_file(picture, data.getvalue())

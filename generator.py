@@ -104,6 +104,10 @@ class LSTM(tf.Module):
         x = tf.convert_to_tensor(x, tf.int32)
         return tf.concat([self._log_prob(piece) for piece in pieces(x)], 0)[: len(x)]
 
+    def nll(self, x):
+        """Mean of -log p(token | prefix) over the tokens of x, int [N, T], in nats per token."""
+        return -float(np.mean(self.log_prob(x), dtype=np.float64))
+
     @tf.function(jit_compile=True)
     def _log_prob(self, x):
         # One time step after the other: the logits of all at once would not stay in the cache.
@@ -295,7 +299,7 @@ class Generator(LSTM):
 
     @tf.function(jit_compile=True)
     def _gradients(self, x, weight):
-        """The loss and its clipped gradients; the embeddings' is [T, B, E], a row for each input."""
+        """The loss and its clipped gradients; the embeddings' has a row for each input, [T, B, E]."""
         with tf.GradientTape() as tape:
             inputs = tf.gather(self.embeddings, self.inputs(x))
             tape.watch(inputs)
@@ -303,5 +307,5 @@ class Generator(LSTM):
             log_prob = token_log_prob(h, self.output_weights(), flat(x))
             loss = -tf.reduce_sum(flat(weight) * tf.maximum(log_prob, LOG_FLOOR))
         gradients = tape.gradient(loss, [inputs, *self.weights[1:]])
-        # So the norm counts each looked-up row on its own; rows of one token are summed only later.
+        # The norm counts each looked-up row on its own; a token's rows are summed only later.
         return loss, tf.clip_by_global_norm(gradients, self.grad_clip)[0]

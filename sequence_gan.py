@@ -3,11 +3,20 @@
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
 
+import contextlib
+import glob
+import hashlib
+import json
 import math
 import os
+import shutil
+import signal
 import sys
+import time
 
 import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -17,11 +26,22 @@ try:
 finally:
     os.dup2(stderr, 2)
 
-from dataloader import InputError, batches, labelled_batches, read_tokens, write_tokens
+tf.get_logger().setLevel("ERROR")  # every batch size is compiled once; that is no retracing
+
+from dataloader import (
+    InputError,
+    TextLog,
+    batches,
+    flush_to_disk,
+    labelled_batches,
+    plot_learning_curves,
+    read_tokens,
+    write_tokens,
+)
 from discriminator import Discriminator
 from generator import Generator
 from rollout import Rollout
-from target_lstm import TargetLSTM
+from target_lstm import TargetLSTM, write_params
 
 # Generator and oracle
 EMB_DIM = 32  # embedding size
@@ -57,6 +77,15 @@ POSITIVE_FILE = "save/real_data.txt"  # drawn from the oracle
 NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
 EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
 LOG_FILE = "save/experiment-log.txt"
+METRICS_FILE = "save/metrics.csv"
+PICTURE_FILE = "save/learning-curve.png"
+GENERATOR_FILE = "save/generator.npz"  # the generator's weights, in the oracle's format
+CHECKPOINT_DIR = "save/checkpoint"
+RESUME = True  # go on with an unfinished run; False: always start afresh, and keep no checkpoints
+
+METRICS = (
+    "stage epoch nll_oracle nll_test mle_loss dis_loss dis_accuracy reward_mean seconds".split()
+)
 
 
 def check_constants():
@@ -114,15 +143,206 @@ def must_be_finite(value, what):
     return value
 
 
-def main():
-    check_constants()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    seeds = np.random.SeedSequence(SEED).generate_state(4).tolist()
-    oracle = load_oracle(seeds[0])
-    generator = Generator(VOCAB_SIZE, EMB_DIM, HIDDEN_DIM, SEQ_LENGTH, START_TOKEN, seed=seeds[1])
-    rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
-    discriminator = Discriminator(
+def is_evaluated(epoch, epochs=None):
+    """Whether an epoch is evaluated: every EVAL_EVERY-th one and, of so many epochs, the last."""
+    return epoch % EVAL_EVERY == 0 or epoch + 1 == epochs
+
+
+def settings():
+    """What shapes a run: the constants, names of files aside, and the content of two files."""
+    names = [n for n in globals() if n.isupper() and not n.endswith(("_FILE", "_DIR", "RESUME"))]
+    values = {name: globals()[name] for name in names}
+    for name in ("TARGET_FILE", "POSITIVE_FILE"):
+        with open(globals()[name], "rb") as file:
+            values[f"{name} (its SHA-256)"] = hashlib.sha256(file.read()).hexdigest()[:16]
+    return json.loads(json.dumps(values))  # as a checkpoint gives them back
+
+
+def newest_checkpoint():
+    """(path, record) of the newest checkpoint that is whole, or (None, {}) where there is none."""
+    paths = [path.removesuffix(".index") for path in glob.glob(f"{CHECKPOINT_DIR}/ckpt-*.index")]
+    for path in sorted(paths, key=lambda path: -int(path.split("-")[-1])):
+        try:
+            reader = tf.train.load_checkpoint(path)
+            for name in reader.get_variable_to_shape_map():  # reading compares the checksums
+                reader.get_tensor(name)
+            return path, json.loads(reader.get_tensor("progress/.ATTRIBUTES/VARIABLE_VALUE"))
+        except (tf.errors.OpError, RuntimeError, ValueError, KeyError):
+            continue  # cut short by a power cut or a full disk: the one before it counts
+    if paths:
+        raise InputError(
+            f"{CHECKPOINT_DIR}: no checkpoint in it can be read; delete it to start afresh"
+        )
+    return None, {}
+
+
+def timestamp(seconds):
+    return time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(seconds))
+
+
+def keep_earlier_run(ended):
+    """Move what an earlier run left into a folder that carries the time at which it ended."""
+    left = [path for path in (LOG_FILE, f"{CHECKPOINT_DIR}/checkpoint") if os.path.exists(path)]
+    if not left:
+        return
+    folder = f"save/run-{ended or timestamp(max(map(os.path.getmtime, left)))}"
+    os.makedirs(folder, exist_ok=True)
+    outputs = LOG_FILE, METRICS_FILE, PICTURE_FILE, GENERATOR_FILE
+    outputs += POSITIVE_FILE, NEGATIVE_FILE, EVAL_FILE
+    for path in (*outputs, CHECKPOINT_DIR):  # the checkpoint last: it says that there is more
+        if os.path.exists(path):
+            os.rename(path, f"{folder}/{os.path.basename(path)}")
+    print(f"What an earlier run left is kept in {folder}")
+
+
+class Run:
+    """How far the experiment is: on the disk, by checkpoints and logs, and on the screen.
+
+    Args:
+      models: what a checkpoint holds beside the progress, by name.
+    """
+
+    def __init__(self, **models):
+        self.progress = tf.Variable("", dtype=tf.string)  # the record, as JSON
+        self.checkpoint = tf.train.Checkpoint(progress=self.progress, **models)
+        self.path, self.record = newest_checkpoint() if RESUME else (None, {})
+        if not self.path or self.record["ended"]:
+            self.path = None
+            keep_earlier_run(self.record.get("ended"))
+            self.record = {
+                "done": {"mle": 0, "rounds": 0, "epochs": 0},
+                "logs": {LOG_FILE: "", METRICS_FILE: ",".join(METRICS) + "\n"},
+                "cost": {},
+                "seconds": 0,
+                "ended": None,
+            }
+        self.done, self.cost = self.record["done"], self.record["cost"]
+        self.began = time.monotonic() - self.record["seconds"]
+        self.bar, self.terminal, self.can_draw = None, sys.stderr.isatty(), True
+
+    def begin(self):
+        """Restore what a checkpoint holds, or save the first one; then the logs can be written."""
+        now = settings()
+        old = self.record.setdefault("settings", now)
+        changed = [name for name in old | now if old.get(name) != now.get(name)]
+        if changed:
+            changes = ", ".join(f"{n} was {old.get(n)!r}, is {now.get(n)!r}" for n in changed)
+            raise InputError(
+                f"{CHECKPOINT_DIR} holds an unfinished run with other settings: {changes}; "
+                "put them back to go on with it, or delete that folder to start afresh"
+            )
+        for leftover in glob.glob(f"{CHECKPOINT_DIR}/*temp*"):  # of a save that was cut short
+            shutil.rmtree(leftover) if os.path.isdir(leftover) else os.remove(leftover)
+        self.logs = {}
+        if RESUME:
+            self.manager = tf.train.CheckpointManager(self.checkpoint, CHECKPOINT_DIR, 2)
+        if self.path:
+            self.checkpoint.restore(self.path).expect_partial()
+        else:
+            self.save()
+        self.logs = {path: TextLog(path, text) for path, text in self.record["logs"].items()}
+
+    def save(self):
+        """Write a checkpoint that survives a power cut; the one before it is kept, too."""
+        if not RESUME:
+            return
+        self.record["logs"] |= {path: log.text for path, log in self.logs.items()}
+        self.record["seconds"] = time.monotonic() - self.began
+        self.progress.assign(json.dumps(self.record))
+        try:
+            path = self.manager.save()
+        except tf.errors.OpError as error:
+            raise OSError(f"{CHECKPOINT_DIR}: cannot save: {error.message}") from None
+        flush_to_disk(*glob.glob(f"{path}.*"), f"{CHECKPOINT_DIR}/checkpoint", CHECKPOINT_DIR)
+
+    def finished(self, stage, epoch):
+        """Note that an epoch of a stage is done, and save."""
+        self.done[stage] = epoch + 1
+        if stage != "mle" or is_evaluated(epoch, PRE_EPOCH_NUM):
+            self.save()
+
+    def end(self):
+        """The last checkpoint, by which the next start knows that this run is over."""
+        self.record["ended"] = timestamp(time.time())
+        self.save()
+        self.say(
+            f"Done. The generator is in {GENERATOR_FILE}, the learning curve in {PICTURE_FILE}"
+        )
+
+    def log(self, line):
+        """A line of the experiment log, and of the screen."""
+        self.logs[LOG_FILE].append(line)
+        self.say(line)
+
+    def measure(self, **values):
+        """A row of the metrics."""
+        values["seconds"] = round(time.monotonic() - self.began)
+        self.logs[METRICS_FILE].append(
+            ",".join(
+                f"{v:g}" if isinstance(v := values.get(m, ""), float) else f"{v}" for m in METRICS
+            )
+        )
+
+    def draw(self):
+        """The learning curve so far; where it cannot be drawn, the run goes on."""
+        try:
+            plot_learning_curves({"SeqGAN": LOG_FILE}, PICTURE_FILE)
+        except Exception as error:  # of a library that the experiment does not need
+            if self.can_draw:
+                self.say(f"{PICTURE_FILE} cannot be drawn: {error}")
+            self.can_draw = False
+
+    @contextlib.contextmanager
+    def timed(self, kind):
+        """Take the time of one piece of work of a kind, from which the time left is told."""
+        start = time.monotonic()
+        yield
+        self.cost[kind] = time.monotonic() - start
+
+    def left(self):
+        """The run's time left, if every piece of work takes what the last of its kind took."""
+        mle, epochs = (
+            range(self.done["mle"], PRE_EPOCH_NUM),
+            range(self.done["epochs"], TOTAL_BATCH),
+        )
+        pieces = {
+            "mle": len(mle),
+            "evaluation": sum(is_evaluated(epoch) for epoch in mle)
+            + sum(is_evaluated(epoch, TOTAL_BATCH) for epoch in epochs),
+            "round": DIS_PRETRAIN_ROUNDS - self.done["rounds"] + D_STEPS * len(epochs),
+            "generator": G_STEPS * len(epochs),
+        }
+        return tqdm.format_interval(sum(n * self.cost.get(k, 0) for k, n in pieces.items()))
+
+    def stage(self, name, unit, total, done):
+        """A progress bar on a terminal, nothing elsewhere; a context manager."""
+        self.bar = tqdm(
+            desc=name,
+            unit=unit,
+            total=total,
+            initial=done,
+            disable=not self.terminal,
+            dynamic_ncols=True,
+            # What matters comes first: a narrow terminal cuts the rest.
+            bar_format="{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}, {rate_fmt}{bar}",
+        )
+        return self.bar
+
+    def show(self, text):
+        """What is worth watching, beside the bar."""
+        self.bar.set_postfix_str(f"run {self.left()} left, {text}")
+
+    def say(self, line):
+        """A line that stays on the screen; with the time where there is no bar to tell it."""
+        if self.terminal:
+            tqdm.write(line)
+        else:
+            elapsed = tqdm.format_interval(time.monotonic() - self.began)
+            print(f"{line}\t[elapsed {elapsed}, left about {self.left()}]", flush=True)
+
+
+def make_discriminator(seed):
+    return Discriminator(
         SEQ_LENGTH,
         VOCAB_SIZE,
         DIS_EMBEDDING_DIM,
@@ -130,60 +350,155 @@ def main():
         DIS_NUM_FILTERS,
         DIS_DROPOUT_KEEP_PROB,
         DIS_L2_REG_LAMBDA,
-        seed=seeds[2],
+        seed=seed,
     )
+
+
+def estimate_round(generated_num):
+    """Seconds that a set of negatives will take to train on, by a copy that is thrown away."""
+    copy, steps = make_discriminator(0), 2 * generated_num // DIS_BATCH_SIZE
+    x = np.random.default_rng(0).integers(0, VOCAB_SIZE, [DIS_BATCH_SIZE, SEQ_LENGTH])
+    y = np.arange(DIS_BATCH_SIZE) % 2
+    copy.train_step(x, y)  # traces
+    start = time.monotonic()
+    for _ in range(5):
+        copy.train_step(x, y)
+    return (time.monotonic() - start) / 5 * steps * DIS_EPOCHS
+
+
+def main():
+    check_constants()
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    # Products in float32, as the authors': on newer GPUs TensorFlow would round their factors.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    os.makedirs("save", exist_ok=True)
+    lock = FileLock("save/.lock")  # the system releases it when the process ends, however it does
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError("another run is under way in this folder (it holds save/.lock)") from None
+    seeds = np.random.SeedSequence(SEED).generate_state(5).tolist()
+    oracle = load_oracle(seeds[0])
+    generator = Generator(VOCAB_SIZE, EMB_DIM, HIDDEN_DIM, SEQ_LENGTH, START_TOKEN, seed=seeds[1])
+    rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
+    discriminator = make_discriminator(seeds[2])
     generated_num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
-    write_tokens(POSITIVE_FILE, oracle.sample(generated_num))
+    held_out = load_oracle(seeds[4]).sample(generated_num)
+
+    run = Run(generator=generator, discriminator=discriminator, policy=rollout.policy)
+    if not (run.path and os.path.exists(POSITIVE_FILE)):
+        write_tokens(POSITIVE_FILE, oracle.sample(generated_num))
     positives = read_tokens(POSITIVE_FILE, SEQ_LENGTH, VOCAB_SIZE)
+    run.begin()
+    done = run.done
+    if "round" not in run.cost:
+        run.cost["round"] = estimate_round(generated_num)
+    devices = [tf.config.experimental.get_device_details(g).get("device_name") for g in gpus]
+    print(
+        f"SeqGAN: {PRE_EPOCH_NUM} MLE epochs, {DIS_PRETRAIN_ROUNDS} discriminator rounds, "
+        f"{TOTAL_BATCH} adversarial epochs\n"
+        f"oracle {TARGET_FILE}: {VOCAB_SIZE} tokens, sequences of {SEQ_LENGTH}, sets of "
+        f"{generated_num}; on {', '.join(devices) or f'{os.cpu_count()} CPU cores'}\n"
+        f"log {LOG_FILE}, picture {PICTURE_FILE}\n"
+        + (
+            f"going on after {done['mle']} MLE epochs, {done['rounds']} discriminator rounds, "
+            f"{done['epochs']} adversarial epochs"
+            if run.path
+            else "a new run"
+        )
+        + f"; Ctrl-C stops it{', the same command goes on' if RESUME else ''}",
+        flush=True,
+    )
 
-    def evaluate(epoch):
-        samples = generator.sample(generated_num)
-        write_tokens(EVAL_FILE, samples)
-        nll = must_be_finite(oracle.nll(samples), f"oracle NLL of epoch {epoch}")
-        log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
+    def evaluate(stage, epoch, **values):
+        with run.timed("evaluation"):
+            samples = generator.sample(generated_num)
+            write_tokens(EVAL_FILE, samples)
+            nll = must_be_finite(oracle.nll(samples), f"oracle NLL of {stage} epoch {epoch}")
+            run.record["nll"] = nll
+            values |= {"nll_oracle": nll, "nll_test": generator.nll(held_out)}
+            write_params(GENERATOR_FILE, generator.get_params())
+        run.log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
+        run.measure(stage=stage, epoch=epoch, **values)
+        run.draw()
 
-    def train_discriminator(negatives_round):
-        negatives = generator.sample(generated_num).numpy()
-        write_tokens(NEGATIVE_FILE, negatives)
-        rng = np.random.default_rng([seeds[3], negatives_round])
-        data = labelled_batches(positives, negatives, DIS_BATCH_SIZE, rng)
-        for _ in range(DIS_EPOCHS):
-            for x, y in zip(*data):
-                loss = discriminator.train_step(x, y)
-        must_be_finite(float(loss), f"discriminator loss of round {negatives_round}")
+    def train_discriminator(stage, epoch, index, share):
+        """Train on set number `index` of negatives; the stage's bar moves by share."""
+        with run.timed("round"):
+            negatives = generator.sample(generated_num).numpy()
+            write_tokens(NEGATIVE_FILE, negatives)
+            rng = np.random.default_rng([seeds[3], index])
+            x, y = labelled_batches(positives, negatives, DIS_BATCH_SIZE, rng)
+            for _ in range(DIS_EPOCHS):
+                losses = []
+                for batch in zip(x, y):
+                    losses.append(discriminator.train_step(*batch))
+                    run.bar.update(share / DIS_EPOCHS / len(x))
+                loss = must_be_finite(float(np.mean(losses)), f"discriminator loss of set {index}")
+            seen = x[:20].reshape(-1, SEQ_LENGTH)
+            guesses = discriminator.prob_real(seen).numpy() > 0.5
+            accuracy = float(np.mean(guesses == y[:20].ravel()))
+        run.measure(stage=stage, epoch=epoch, dis_loss=loss, dis_accuracy=accuracy)
+        run.show(f"loss {loss:.3f}, accuracy {accuracy:.3f}")
+        return loss, accuracy
 
-    with open(LOG_FILE, "w") as file:
+    if done["mle"] == 0:
+        run.log("pre-training...")
+    with run.stage("MLE", "epoch", PRE_EPOCH_NUM, done["mle"]):
+        data = batches(positives, BATCH_SIZE)
+        for epoch in range(done["mle"], PRE_EPOCH_NUM):
+            with run.timed("mle"):
+                losses = []
+                for x in data:
+                    losses.append(generator.pretrain_step(x))
+                    run.bar.update(1 / len(data))
+            loss = float(np.mean(losses))
+            run.show(f"loss {loss:.3f}")
+            if is_evaluated(epoch):
+                evaluate("mle", epoch, mle_loss=loss)
+            run.finished("mle", epoch)
 
-        def log(line):
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            print(line, flush=True)
+    with run.stage("discriminator", "round", DIS_PRETRAIN_ROUNDS, done["rounds"]):
+        for index in range(done["rounds"], DIS_PRETRAIN_ROUNDS):
+            loss, accuracy = train_discriminator("discriminator", index, index, share=1)
+            run.finished("rounds", index)
+            if not run.terminal:
+                run.say(f"discriminator round {index}: loss {loss:.4f}, accuracy {accuracy:.4f}")
 
-        log("pre-training...")
-        for epoch in range(PRE_EPOCH_NUM):
-            for x in batches(positives, BATCH_SIZE):
-                generator.pretrain_step(x)
-            if epoch % EVAL_EVERY == 0:
-                evaluate(epoch)
-        for negatives_round in range(DIS_PRETRAIN_ROUNDS):
-            train_discriminator(negatives_round)
-
-        log("adversarial training...")
-        for epoch in range(TOTAL_BATCH):
+    if done["epochs"] == 0:
+        run.log("adversarial training...")
+    with run.stage("adversarial", "epoch", TOTAL_BATCH, done["epochs"]):
+        for epoch in range(done["epochs"], TOTAL_BATCH):
             for _ in range(G_STEPS):
-                samples = generator.sample(BATCH_SIZE)
-                rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
-                generator.reinforce_step(samples, rewards)
-            if epoch % EVAL_EVERY == 0 or epoch == TOTAL_BATCH - 1:
-                evaluate(epoch)
+                with run.timed("generator"):
+                    samples = generator.sample(BATCH_SIZE)
+                    rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
+                    generator.reinforce_step(samples, rewards)
+            reward = float(np.mean(rewards))
+            if is_evaluated(epoch, TOTAL_BATCH):
+                evaluate("adversarial", epoch, reward_mean=reward)
+            run.show(f"reward {reward:.3f}, NLL {run.record['nll']:.3f}")
             rollout.update_params()
             for step in range(D_STEPS):
-                train_discriminator(DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step)
+                index = DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step
+                train_discriminator("adversarial", epoch, index, share=1 / D_STEPS)
+            run.finished("epochs", epoch)
+    run.end()
+
+
+def stop(signum, frame):
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     try:
         main()
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
+    except KeyboardInterrupt:
+        kept = f"{CHECKPOINT_DIR} holds the run up to its last checkpoint; the same command goes on"
+        print(f"\nStopped. {kept if RESUME else 'RESUME is False: only the log is kept'}.")
+        sys.exit(130)

@@ -1,4 +1,4 @@
-"""The oracle: a randomly initialised LSTM, never trained, that stands for real data (paper, section 5).
+"""The oracle: a randomly initialised LSTM that stands for real data (paper, section 5).
 
 Run as a script, it draws an oracle of the sizes below and writes its file.
 """
@@ -19,7 +19,7 @@ TARGET_FILE = "save/target_params.npz"
 
 
 class TargetLSTM(LSTM):
-    """The frozen oracle. Its NLL of generated sequences is the measure of the experiment (eq. 9)."""
+    """The frozen oracle; its NLL of generated sequences measures the generator (paper, eq. 9)."""
 
     @classmethod
     def load(cls, path, sequence_length, start_token=0, seed=0):
@@ -33,10 +33,6 @@ class TargetLSTM(LSTM):
             return cls(params, sequence_length, start_token, seed)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-
-    def nll(self, x):
-        """Mean of -log p(token | prefix) over all tokens of x, int [N, T], in nats per token (eq. 9)."""
-        return -float(np.mean(self.log_prob(x), dtype=np.float64))
 
 
 class ArrayUnpickler(pickle.Unpickler):

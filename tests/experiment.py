@@ -1,4 +1,4 @@
-"""A small experiment as a user makes one: a copy of the program, its constants edited, its own oracle."""
+"""A small experiment as a user makes one: a copy of the program, constants edited, an oracle."""
 
 import re
 import shutil
