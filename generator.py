@@ -299,7 +299,7 @@ class Generator(LSTM):
 
     @tf.function(jit_compile=True)
     def _gradients(self, x, weight):
-        """The loss and its clipped gradients; the embeddings' has a row for each input, [T, B, E]."""
+        """The loss and its clipped gradients; the embeddings' has a row per input, [T, B, E]."""
         with tf.GradientTape() as tape:
             inputs = tf.gather(self.embeddings, self.inputs(x))
             tape.watch(inputs)

@@ -321,10 +321,10 @@ class Run:
             unit=unit,
             total=total,
             initial=done,
-            disable=not self.terminal,
+            disable=not self.terminal or done == total,
             dynamic_ncols=True,
             # What matters comes first: a narrow terminal cuts the rest.
-            bar_format="{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}, {rate_fmt}{bar}",
+            bar_format="{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}, {rate_fmt} {bar}",
         )
         return self.bar
 
@@ -385,30 +385,28 @@ def main():
     rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
     discriminator = make_discriminator(seeds[2])
     generated_num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
-    held_out = load_oracle(seeds[4]).sample(generated_num)
-
     run = Run(generator=generator, discriminator=discriminator, policy=rollout.policy)
     if not (run.path and os.path.exists(POSITIVE_FILE)):
         write_tokens(POSITIVE_FILE, oracle.sample(generated_num))
     positives = read_tokens(POSITIVE_FILE, SEQ_LENGTH, VOCAB_SIZE)
     run.begin()
+    held_out = load_oracle(seeds[4]).sample(generated_num)
     done = run.done
     if "round" not in run.cost:
         run.cost["round"] = estimate_round(generated_num)
     devices = [tf.config.experimental.get_device_details(g).get("device_name") for g in gpus]
+    state = "a new run"
+    if run.path:
+        state = f"after {done['mle']} MLE epochs, {done['rounds']} rounds, {done['epochs']} epochs"
     print(
-        f"SeqGAN: {PRE_EPOCH_NUM} MLE epochs, {DIS_PRETRAIN_ROUNDS} discriminator rounds, "
-        f"{TOTAL_BATCH} adversarial epochs\n"
-        f"oracle {TARGET_FILE}: {VOCAB_SIZE} tokens, sequences of {SEQ_LENGTH}, sets of "
-        f"{generated_num}; on {', '.join(devices) or f'{os.cpu_count()} CPU cores'}\n"
-        f"log {LOG_FILE}, picture {PICTURE_FILE}\n"
-        + (
-            f"going on after {done['mle']} MLE epochs, {done['rounds']} discriminator rounds, "
-            f"{done['epochs']} adversarial epochs"
-            if run.path
-            else "a new run"
-        )
-        + f"; Ctrl-C stops it{', the same command goes on' if RESUME else ''}",
+        f"SeqGAN, {state}, on {', '.join(devices) or f'{os.cpu_count()} CPU cores'}",
+        f"  MLE: {PRE_EPOCH_NUM} epochs; discriminator: {DIS_PRETRAIN_ROUNDS} rounds;",
+        f"  adversarial: {TOTAL_BATCH} epochs; {generated_num} sequences in a set",
+        f"  oracle: {TARGET_FILE}, {VOCAB_SIZE} tokens, length {SEQ_LENGTH}",
+        f"  log: {LOG_FILE}",
+        f"  picture: {PICTURE_FILE}",
+        f"  about {run.left()} to go; Ctrl-C stops{', the same command goes on' * RESUME}",
+        sep="\n",
         flush=True,
     )
 
@@ -493,7 +491,8 @@ def stop(signum, frame):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         main()
     except (InputError, FloatingPointError, OSError) as error:

@@ -1,3 +1,23 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import experiment
+import pytest
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder with a finished small run, and what it printed on its two outputs."""
+    folder = experiment.make(tmp_path_factory.mktemp("finished"))
+    code, out, err = experiment.run(folder)
+    assert code == 0, err
+    return folder, out, err
+
+
+@pytest.fixture(scope="session")
+def interrupted(tmp_path_factory):
+    """A folder with a run killed in its last stage but one."""
+    folder = experiment.make(tmp_path_factory.mktemp("interrupted"))
+    experiment.run_until(folder, lambda: "adversarial" in experiment.log(folder)).kill()
+    return folder

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import reference
 
+import sequence_gan
+from dataloader import InputError
 from target_lstm import write_params
 
 ROOT = Path(__file__).parent.parent
@@ -39,9 +42,13 @@ def make(folder, **constants):
     constants = SMALL | constants
     edit(folder, **constants)
     (folder / "save").mkdir()
-    sizes = (constants[name] for name in ("VOCAB_SIZE", "EMB_DIM", "HIDDEN_DIM"))
-    write_params(f"{folder}/save/target_params.npz", reference.lstm_params(*sizes))
+    draw_oracle(folder, constants)
     return folder
+
+
+def draw_oracle(folder, constants, seed=0):
+    sizes = (constants[name] for name in ("VOCAB_SIZE", "EMB_DIM", "HIDDEN_DIM"))
+    write_params(f"{folder}/save/target_params.npz", reference.lstm_params(*sizes, seed=seed))
 
 
 def edit(folder, **constants):
@@ -73,7 +80,51 @@ def run(folder, **options):
     return process.returncode, out, err
 
 
+def run_until(folder, happened, **options):
+    """Start it and return the process as soon as happened() is true, or it has ended."""
+    process = start(folder, **options)
+    while not happened():
+        try:
+            process.wait(timeout=0.002)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+    return process
+
+
+def log(folder):
+    path = folder / "save/experiment-log.txt"
+    return path.read_text() if path.exists() else ""
+
+
+def kill_until_finished(folder, kills, rng):
+    """Kill runs after a random number of saves, half of them within one, then let one finish."""
+    for _ in range(kills):
+        saves, within, seen = rng.randint(1, 4), rng.random() < 0.5, set()
+
+        def happened(saves=saves, within=within, seen=seen):
+            now = {path.name for path in (folder / "save/checkpoint").glob("*")}
+            seen |= {name for name in now if name.endswith(".index")}
+            saving = any("temp" in name for name in now)
+            return len(seen) > saves and (saving or not within)
+
+        process = run_until(folder, happened)
+        process.kill()
+        process.communicate()
+    return run(folder)
+
+
 def outputs(folder):
     """What a run leaves that is the same for the same seed: {name: bytes}."""
-    names = "experiment-log.txt real_data.txt generator_sample.txt eval_file.txt".split()
-    return {name: (folder / "save" / name).read_bytes() for name in names}
+    names = "experiment-log.txt real_data.txt generator_sample.txt eval_file.txt generator.npz"
+    return {name: (folder / "save" / name).read_bytes() for name in names.split()}
+
+
+def refusal(folder, monkeypatch, **constants):
+    """The message with which main() refuses to run in folder; in this process, which is quicker."""
+    monkeypatch.chdir(folder)
+    for name, value in (SMALL | constants).items():
+        monkeypatch.setattr(sequence_gan, name, value)
+    with pytest.raises(InputError) as error:
+        sequence_gan.main()
+    return str(error.value)

@@ -1,25 +1,18 @@
 """The driver: whole experiments at small sizes, as processes."""
 
+import csv
 import re
 
 import experiment
 import numpy as np
 import pytest
 
-from dataloader import read_tokens
+from dataloader import plot_learning_curves, read_log, read_tokens
+from target_lstm import TargetLSTM
 
 
 def nlls(log):
     return [float(line.split("\t")[-1]) for line in log.splitlines() if "\t" in line]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A folder with a finished small run, what it printed, and its outputs."""
-    folder = experiment.make(tmp_path_factory.mktemp("run"))
-    code, out, err = experiment.run(folder)
-    assert code == 0, err
-    return folder, out, err
 
 
 def test_the_log_has_its_form_to_the_byte(finished):
@@ -35,18 +28,6 @@ def test_the_log_has_its_form_to_the_byte(finished):
 def test_sample_files_hold_whole_batches(finished):
     for name in ("real_data.txt", "generator_sample.txt", "eval_file.txt"):
         assert read_tokens(f"{finished[0]}/save/{name}", 6, 30).shape == (96, 6)
-
-
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished, tmp_path):
-    first = experiment.outputs(finished[0])
-    folder = experiment.make(tmp_path)
-    assert experiment.run(folder)[0] == 0
-    assert experiment.outputs(folder) == first
-    (tmp_path / "other").mkdir()
-    folder = experiment.make(tmp_path / "other", SEED=89)
-    assert experiment.run(folder)[0] == 0
-    other = experiment.outputs(folder)
-    assert all(other[name] != first[name] for name in first)
 
 
 def test_tensorflow_s_chatter_is_silenced(finished):
@@ -90,21 +71,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_constants_are_named_in_one_line(tmp_path, monkeypatch, name):
     value, message = BAD[name]
-    import_and_expect(tmp_path, monkeypatch, {name: value}, message)
-
-
-def import_and_expect(tmp_path, monkeypatch, constants, message):
-    """Run main() in this process, which is quicker than a new one, and expect an InputError."""
-    import sequence_gan
-    from dataloader import InputError
-
     folder = experiment.make(tmp_path)
-    monkeypatch.chdir(folder)
-    for name, value in (experiment.SMALL | constants).items():
-        monkeypatch.setattr(sequence_gan, name, value)
-    with pytest.raises(InputError) as error:
-        sequence_gan.main()
-    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+    error = experiment.refusal(folder, monkeypatch, **{name: value})
+    assert error.startswith(message) and "\n" not in error
     assert not (folder / "save/experiment-log.txt").exists()
 
 
@@ -113,3 +82,92 @@ def test_bad_input_ends_with_one_line_and_exit_code_1(tmp_path):
     code, out, err = experiment.run(folder)
     assert (code, out) == (1, "")
     assert err == "sequence_gan.py: BATCH_SIZE: expected a whole number above 0, found 0\n"
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path):
+    folder = experiment.make(tmp_path, DIS_L2_REG_LAMBDA=1e38)
+    code, _, err = experiment.run(folder)
+    assert code == 1
+    assert re.fullmatch(r"sequence_gan\.py: discriminator loss of set 0 is \w+: .*kept\n", err)
+    assert experiment.log(folder).count("nll") == 3
+
+
+def test_without_a_terminal_lines_are_plain_and_tell_the_time(finished):
+    _, out, err = finished
+    assert err == ""
+    lines = out.splitlines()
+    assert all(c.isprintable() or c == "\t" for line in lines for c in line)
+    timed = r"\t\[elapsed [\d:]+, left about [\d:]+\]"
+    for expected in (
+        r"epoch:\t4\tnll:\t\d\.\d+",
+        r"discriminator round 1: loss \d\.\d+, accuracy \d\.\d+",
+        r"epoch:\t2\tnll:\t\d\.\d+",
+    ):
+        assert sum(bool(re.fullmatch(expected + timed, line)) for line in lines) >= 1
+    logged = [line.split("\t[")[0] for line in lines if line.startswith("epoch:")]
+    assert logged == [line for line in experiment.log(finished[0]).splitlines() if "nll" in line]
+
+
+def test_metrics_have_a_row_for_every_evaluation_and_discriminator_round(finished):
+    with open(finished[0] / "save/metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["stage"], row["epoch"]) for row in rows] == (
+        [("mle", str(epoch)) for epoch in (0, 2, 4)]
+        + [("discriminator", "0"), ("discriminator", "1")]
+        + [("adversarial", epoch) for epoch in "00122"]  # evaluated in 0 and 2, trained in each
+    )
+    evaluated = [row for row in rows if row["nll_oracle"]]
+    assert [float(row["nll_oracle"]) for row in evaluated] == nlls(experiment.log(finished[0]))
+    # A model is no better on fresh real data than the oracle itself, and here not far from it.
+    assert all(2.5 < float(row["nll_test"]) < 3.8 for row in evaluated)
+    trained = [row for row in rows if row["dis_loss"]]
+    assert len(trained) == 5 and all(0 <= float(row["dis_accuracy"]) <= 1 for row in trained)
+    seconds = [int(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds)
+
+
+def test_the_saved_generator_can_be_loaded_and_sampled(finished):
+    x = TargetLSTM.load(f"{finished[0]}/save/generator.npz", 6).sample(10).numpy()
+    assert x.shape == (10, 6) and x.min() >= 0 and x.max() < 30
+
+
+def test_published_logs_can_be_drawn_and_compared(tmp_path):
+    # Lines in the form of the published log, its trailing tabs included.
+    published = "pre-training...\nepoch:\t0\tnll:\t10.1716\t\nepoch:\t5\tnll:\t9.42939\t\n"
+    published += "adversarial training...\nepoch:\t0\tnll:\t9.08457\t\nepoch:\t5\tnll:\t9.04\t\n"
+    (tmp_path / "a.txt").write_text(published)
+    (tmp_path / "b.txt").write_text(published.replace("9.", "8."))
+    assert read_log(tmp_path / "a.txt") == {
+        "pre-training": ([0, 5], [10.1716, 9.42939]),
+        "adversarial training": ([0, 5], [9.08457, 9.04]),
+    }
+    pictures = []
+    for logs in ("a", "b", "ab"):
+        plot_learning_curves({n: tmp_path / f"{n}.txt" for n in logs}, tmp_path / "curve.png")
+        pictures.append((tmp_path / "curve.png").read_bytes())
+    assert len(set(pictures)) == 3 and all(p.startswith(b"\x89PNG") for p in pictures)
+
+
+def test_a_line_that_is_none_of_a_log_s_is_named(tmp_path):
+    (tmp_path / "a.txt").write_text("pre-training...\nepoch:\t0\tnll:\tten\n")
+    with pytest.raises(ValueError, match=r"a\.txt, line 2: expected"):
+        read_log(tmp_path / "a.txt")
+
+
+@pytest.fixture(scope="module")
+def without_matplotlib(tmp_path_factory):
+    """A second run of the same settings, where there is no matplotlib; and what it printed."""
+    folder = experiment.make(tmp_path_factory.mktemp("without"))
+    (folder / "matplotlib.py").write_text("raise ImportError('no matplotlib')\n")
+    code, out, err = experiment.run(folder)
+    assert code == 0, err
+    return folder, out
+
+
+def test_the_same_seed_gives_the_same_bytes(finished, without_matplotlib):
+    assert experiment.outputs(without_matplotlib[0]) == experiment.outputs(finished[0])
+
+
+def test_without_matplotlib_the_run_goes_on_and_says_so_once(without_matplotlib):
+    said = "save/learning-curve.png cannot be drawn: no matplotlib"
+    assert without_matplotlib[1].count(said) == 1

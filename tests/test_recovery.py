@@ -1,0 +1,153 @@
+"""What stops a run, and how it goes on: real processes, killed and started again."""
+
+import random
+import re
+import resource
+import shutil
+import signal
+
+import experiment
+import pytest
+
+
+@pytest.fixture
+def unfinished(interrupted, tmp_path):
+    """A copy of the interrupted run, to do with as a test likes."""
+    return shutil.copytree(interrupted, tmp_path / "run")
+
+
+def checkpoints(folder):
+    return sorted(
+        (folder / "save/checkpoint").glob("ckpt-*.index"), key=lambda p: p.stat().st_mtime
+    )
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_one(
+    finished, tmp_path
+):
+    folder = experiment.make(tmp_path)
+    code, _, err = experiment.kill_until_finished(folder, 4, random.Random(1))
+    assert code == 0, err
+    assert experiment.outputs(folder) == experiment.outputs(finished[0])
+    rows = [(f / "save/metrics.csv").read_text().splitlines() for f in (folder, finished[0])]
+    without_seconds = [[line.rpartition(",")[0] for line in lines] for lines in rows]
+    assert without_seconds[0] == without_seconds[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_word_of_what_is_kept(finished, tmp_path, number):
+    folder = experiment.make(tmp_path)
+    process = experiment.run_until(folder, lambda: "epoch:\t2" in experiment.log(folder))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and err == ""
+    assert "Stopped. save/checkpoint holds the run" in out and "same command goes on" in out
+    if number == signal.SIGTERM:
+        code, out, _ = experiment.run(folder)
+        assert code == 0 and "going on after" in out
+        assert experiment.outputs(folder) == experiment.outputs(finished[0])
+
+
+def test_other_settings_are_refused_with_old_and_new_value(unfinished, monkeypatch):
+    error = experiment.refusal(unfinished, monkeypatch, SEED=89, D_STEPS=2)
+    assert "SEED was 88, is 89" in error and "D_STEPS was 1, is 2" in error
+    assert "delete that folder to start afresh" in error and "\n" not in error
+
+
+def test_another_positive_file_is_refused(unfinished, monkeypatch):
+    path = unfinished / "save/real_data.txt"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[::-1]) + "\n")
+    error = experiment.refusal(unfinished, monkeypatch)
+    assert re.search(r"POSITIVE_FILE \(its SHA-256\) was '\w+', is '\w+'", error)
+
+
+def test_another_oracle_is_refused(unfinished, monkeypatch):
+    experiment.draw_oracle(unfinished, experiment.SMALL, seed=7)
+    assert "TARGET_FILE (its SHA-256) was" in experiment.refusal(unfinished, monkeypatch)
+
+
+def test_a_second_run_in_the_same_folder_is_refused_at_once(unfinished):
+    log = experiment.log(unfinished)
+    first = experiment.run_until(unfinished, lambda: experiment.log(unfinished) != log)
+    code, _, err = experiment.run(unfinished)
+    assert code == 1 and "another run is under way in this folder" in err
+    assert err.count("\n") == 1 and first.poll() is None
+    first.kill()
+    first.communicate()
+
+
+def test_the_run_after_a_finished_one_is_new_follows_its_seed_and_keeps_the_old(finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    experiment.edit(folder, SEED=90)
+    process = experiment.run_until(folder, lambda: "epoch:" in experiment.log(folder))
+    process.kill()
+    process.communicate()
+    (kept,) = (folder / "save").glob("run-*")
+    assert re.fullmatch(r"run-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d", kept.name)
+    for name, data in experiment.outputs(finished[0]).items():
+        assert (kept / name).read_bytes() == data
+    new, old = ((f / "save/real_data.txt").read_bytes() for f in (folder, kept))
+    assert new != old and experiment.log(folder) not in experiment.log(finished[0])
+
+
+def test_resume_false_starts_afresh_and_keeps_what_was_there(unfinished, finished):
+    log = experiment.log(unfinished)
+    experiment.edit(unfinished, RESUME=False)
+    code, _, err = experiment.run(unfinished)
+    assert code == 0, err
+    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+    (kept,) = (unfinished / "save").glob("run-*")
+    assert (kept / "experiment-log.txt").read_text() == log and any((kept / "checkpoint").iterdir())
+    assert not (unfinished / "save/checkpoint").exists()
+
+
+def test_damage_that_can_be_undone_is_undone(unfinished, finished):
+    # The newest checkpoint cut short, the log cut short, the real data and the metrics gone.
+    *_, newest = checkpoints(unfinished)
+    data = newest.with_name(newest.name.replace(".index", ".data-00000-of-00001"))
+    data.write_bytes(data.read_bytes()[:-100])
+    log = unfinished / "save/experiment-log.txt"
+    log.write_text(log.read_text()[:40])
+    (unfinished / "save/real_data.txt").unlink()
+    (unfinished / "save/metrics.csv").unlink()
+    code, _, err = experiment.run(unfinished)
+    assert code == 0, err
+    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+
+
+def test_without_a_whole_checkpoint_nothing_is_touched(unfinished, monkeypatch):
+    log = experiment.log(unfinished)
+    for index in checkpoints(unfinished):
+        index.write_bytes(b"")
+    error = experiment.refusal(unfinished, monkeypatch)
+    assert error.startswith("save/checkpoint: no checkpoint in it can be read; delete it")
+    assert experiment.log(unfinished) == log
+
+
+def test_an_edited_log_is_refused_by_line(unfinished, monkeypatch):
+    path = unfinished / "save/experiment-log.txt"
+    edited = path.read_text().replace("epoch:\t2", "epoch:\t3")
+    path.write_text(edited)
+    error = experiment.refusal(unfinished, monkeypatch)
+    assert error.startswith("save/experiment-log.txt, line 3: the run had written 'epoch:\\t2")
+    assert path.read_text() == edited
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_later(finished, tmp_path):
+    folder = experiment.make(tmp_path)
+    # No file may pass 20 kB: sequences and logs fit, the first checkpoint does not.
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))}
+    code, _, err = experiment.run(folder, **limit)
+    assert code == 1 and err.startswith("sequence_gan.py: save/checkpoint: cannot save: ")
+    assert err.count("\n") == 1
+    code, _, err = experiment.run(folder)
+    assert code == 0, err
+    assert experiment.outputs(folder) == experiment.outputs(finished[0])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    folder = experiment.make(tmp_path, EVAL_FILE="save/none/eval.txt")
+    code, _, err = experiment.run(folder)
+    assert code == 1 and err.count("\n") == 1
+    assert "No such file or directory: 'save/none/eval.txt.tmp'" in err
