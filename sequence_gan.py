@@ -59,6 +59,7 @@ DIS_FILTER_SIZES = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20]  # widths of the conv
 DIS_NUM_FILTERS = [100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160]  # of each width
 DIS_DROPOUT_KEEP_PROB = 0.75
 DIS_L2_REG_LAMBDA = 0.2  # penalty on the output layer
+DIS_LEARNING_RATE = 1e-4  # of Adam; small experiments need more
 DIS_BATCH_SIZE = 64  # sequences a discriminator step, real and generated
 DIS_PRETRAIN_ROUNDS = 50  # sets of negatives in pre-training
 DIS_EPOCHS = 3  # epochs over each set of negatives; k in the paper
@@ -120,6 +121,7 @@ def check_constants():
     check("DIS_NUM_FILTERS", lambda n: len(n) == sizes, f"{sizes} numbers, as in DIS_FILTER_SIZES")
     check("DIS_DROPOUT_KEEP_PROB", lambda p: 0 < p <= 1, "a probability above 0")
     check("DIS_L2_REG_LAMBDA", lambda x: 0 <= x < math.inf, "a number from 0")
+    check("DIS_LEARNING_RATE", lambda x: 0 < x < math.inf, "a number above 0")
     check("ROLLOUT_UPDATE_RATE", lambda r: 0 <= r < 1, "a rate from 0 to below 1")
     check("GENERATED_NUM", lambda n: whole(n) and n >= BATCH_SIZE, f"at least {BATCH_SIZE=}")
     check("DIS_BATCH_SIZE", lambda n: n <= 2 * GENERATED_NUM, "at most 2 GENERATED_NUM")
@@ -167,7 +169,7 @@ def newest_checkpoint():
             for name in reader.get_variable_to_shape_map():  # reading compares the checksums
                 reader.get_tensor(name)
             return path, json.loads(reader.get_tensor("progress/.ATTRIBUTES/VARIABLE_VALUE"))
-        except (tf.errors.OpError, RuntimeError, ValueError, KeyError):
+        except Exception:  # TensorFlow has no one class for what damage does to its reader
             continue  # cut short by a power cut or a full disk: the one before it counts
     if paths:
         raise InputError(
@@ -350,6 +352,7 @@ def make_discriminator(seed):
         DIS_NUM_FILTERS,
         DIS_DROPOUT_KEEP_PROB,
         DIS_L2_REG_LAMBDA,
+        DIS_LEARNING_RATE,
         seed=seed,
     )
 
