@@ -147,17 +147,18 @@ class TextLog:
             with open(path, encoding="utf-8", errors="replace", newline="") as file:
                 now = file.read()
         if not now.startswith(text) and not text.startswith(now):
-            lines = zip(now.splitlines(), text.splitlines())
-            number, (found, expected) = next((n, p) for n, p in enumerate(lines, 1) if p[0] != p[1])
+            lines = enumerate(zip(now.split("\n"), text.split("\n")), 1)
+            number, (found, expected) = next((n, pair) for n, pair in lines if len(set(pair)) > 1)
             raise InputError(
                 f"{path}, line {number}: the run had written {expected!r}, found {found!r}; "
                 "move the changed file away and the run goes on with what it had written"
             )
         write_file(path, text.encode())
-        self.file = open(path, "ab", buffering=0)
+        self.file = open(path, "ab")
 
     def append(self, line):
         self.file.write(f"{line}\n".encode())
+        self.file.flush()
         os.fsync(self.file.fileno())
         self.text += f"{line}\n"
 
@@ -205,7 +206,8 @@ def plot_learning_curves(logs, picture):
     for label, path in logs.items():
         (mle_epochs, mle), (epochs, nlls) = read_log(path).values()
         # A log names no number of MLE epochs: the stage ends one interval after its last line.
-        end = mle_epochs[-1] + (mle_epochs[1] if len(mle_epochs) > 1 else 1) if mle_epochs else 0
+        interval = mle_epochs[1] - mle_epochs[0] if len(mle_epochs) > 1 else 1
+        end = mle_epochs[-1] + interval if mle_epochs else 0
         x = mle_epochs + [end + epoch for epoch in epochs]
         axes.plot(x, mle + nlls, label=label, marker=".", linewidth=1.5)
         if epochs and mle_epochs:

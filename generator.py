@@ -149,7 +149,7 @@ class LSTM(tf.Module):
         state, w = (h, c), self.output_weights()
         t = first  # a loop over tf.range(first, T) would be compiled for each first
         while t < self.sequence_length:
-            token = draw(state[0], w, uniform[t])
+            token = tf.minimum(draw(state[0], w, uniform[t]), self.vocab_size - 1)  # if NaN
             x = tf.tensor_scatter_nd_update(x, [[t]], token[None])
             state = self.step(tf.gather(self.embeddings, token), state)
             t += 1

@@ -18,13 +18,17 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C simply ends it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-os.dup2(nowhere, 2)  # while it is imported, TensorFlow writes there whatever its level
+kept_stderr = os.dup(2)
+with open(os.devnull, "w") as nowhere:
+    os.dup2(nowhere.fileno(), 2)  # on import TensorFlow writes there whatever its level
 try:
     import tensorflow as tf
 finally:
-    os.dup2(stderr, 2)
+    os.dup2(kept_stderr, 2)
+    os.close(kept_stderr)
 
 tf.get_logger().setLevel("ERROR")  # every batch size is compiled once; that is no retracing
 
@@ -104,6 +108,9 @@ def check_constants():
     def whole(value):
         return isinstance(value, int) and not isinstance(value, bool)
 
+    def number(value):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+
     def counts(value):
         return isinstance(value, (list, tuple)) and value and all(whole(n) and n > 0 for n in value)
 
@@ -119,12 +126,19 @@ def check_constants():
     check("DIS_FILTER_SIZES", lambda f: len(set(f)) == len(f), "different sizes")
     sizes = len(DIS_FILTER_SIZES)
     check("DIS_NUM_FILTERS", lambda n: len(n) == sizes, f"{sizes} numbers, as in DIS_FILTER_SIZES")
-    check("DIS_DROPOUT_KEEP_PROB", lambda p: 0 < p <= 1, "a probability above 0")
-    check("DIS_L2_REG_LAMBDA", lambda x: 0 <= x < math.inf, "a number from 0")
-    check("DIS_LEARNING_RATE", lambda x: 0 < x < math.inf, "a number above 0")
-    check("ROLLOUT_UPDATE_RATE", lambda r: 0 <= r < 1, "a rate from 0 to below 1")
+    check("DIS_DROPOUT_KEEP_PROB", lambda p: number(p) and 0 < p <= 1, "a probability above 0")
+    check("DIS_L2_REG_LAMBDA", lambda x: number(x) and 0 <= x < math.inf, "a number from 0")
+    check("DIS_LEARNING_RATE", lambda x: number(x) and 0 < x < math.inf, "a number above 0")
+    check("ROLLOUT_UPDATE_RATE", lambda r: number(r) and 0 <= r < 1, "a rate from 0 to below 1")
     check("GENERATED_NUM", lambda n: whole(n) and n >= BATCH_SIZE, f"at least {BATCH_SIZE=}")
-    check("DIS_BATCH_SIZE", lambda n: n <= 2 * GENERATED_NUM, "at most 2 GENERATED_NUM")
+    most = 2 * (GENERATED_NUM // BATCH_SIZE * BATCH_SIZE)
+    check("DIS_BATCH_SIZE", lambda n: n <= most, f"at most the {most} sequences of a set")
+    check("RESUME", lambda b: isinstance(b, bool), "True or False")
+    paths = [name for name in globals() if name.isupper() and name.endswith(("_FILE", "_DIR"))]
+    for name in paths:
+        check(name, lambda path: isinstance(path, str) and path, "the name of a file or folder")
+        others = [globals()[other] for other in paths if other != name]
+        check(name, lambda path, others=others: path not in others, "a name of its own")
     check("TARGET_FILE", os.path.isfile, "an oracle file (`python target_lstm.py` makes one)")
 
 
@@ -150,20 +164,24 @@ def is_evaluated(epoch, epochs=None):
     return epoch % EVAL_EVERY == 0 or epoch + 1 == epochs
 
 
+def content(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
+
+
 def settings():
-    """What shapes a run: the constants, names of files aside, and the content of two files."""
+    """What shapes a run: the constants, names of files aside, and the oracle."""
     names = [n for n in globals() if n.isupper() and not n.endswith(("_FILE", "_DIR", "RESUME"))]
     values = {name: globals()[name] for name in names}
-    for name in ("TARGET_FILE", "POSITIVE_FILE"):
-        with open(globals()[name], "rb") as file:
-            values[f"{name} (its SHA-256)"] = hashlib.sha256(file.read()).hexdigest()[:16]
+    values["TARGET_FILE (its SHA-256)"] = content(TARGET_FILE)
     return json.loads(json.dumps(values))  # as a checkpoint gives them back
 
 
 def newest_checkpoint():
     """(path, record) of the newest checkpoint that is whole, or (None, {}) where there is none."""
     paths = [path.removesuffix(".index") for path in glob.glob(f"{CHECKPOINT_DIR}/ckpt-*.index")]
-    for path in sorted(paths, key=lambda path: -int(path.split("-")[-1])):
+    paths = [path for path in paths if path.rpartition("-")[2].isdigit()]
+    for path in sorted(paths, key=lambda path: -int(path.rpartition("-")[2])):
         try:
             reader = tf.train.load_checkpoint(path)
             for name in reader.get_variable_to_shape_map():  # reading compares the checksums
@@ -184,48 +202,50 @@ def timestamp(seconds):
 
 def keep_earlier_run(ended):
     """Move what an earlier run left into a folder that carries the time at which it ended."""
-    left = [path for path in (LOG_FILE, f"{CHECKPOINT_DIR}/checkpoint") if os.path.exists(path)]
-    if not left:
+    outputs = POSITIVE_FILE, NEGATIVE_FILE, EVAL_FILE, PICTURE_FILE, GENERATOR_FILE, METRICS_FILE
+    outputs += LOG_FILE, CHECKPOINT_DIR  # last, as by these a next start knows that there is more
+    signs = LOG_FILE, METRICS_FILE, f"{CHECKPOINT_DIR}/checkpoint"
+    if not any(map(os.path.exists, signs)):
         return
+    left = [path for path in outputs if os.path.exists(path)]
     folder = f"save/run-{ended or timestamp(max(map(os.path.getmtime, left)))}"
+    while any(os.path.exists(f"{folder}/{os.path.basename(path)}") for path in left):
+        folder += "-too"
     os.makedirs(folder, exist_ok=True)
-    outputs = LOG_FILE, METRICS_FILE, PICTURE_FILE, GENERATOR_FILE
-    outputs += POSITIVE_FILE, NEGATIVE_FILE, EVAL_FILE
-    for path in (*outputs, CHECKPOINT_DIR):  # the checkpoint last: it says that there is more
-        if os.path.exists(path):
-            os.rename(path, f"{folder}/{os.path.basename(path)}")
+    for path in left:
+        os.rename(path, f"{folder}/{os.path.basename(path)}")
     print(f"What an earlier run left is kept in {folder}")
 
 
 class Run:
     """How far the experiment is: on the disk, by checkpoints and logs, and on the screen.
 
-    Args:
-      models: what a checkpoint holds beside the progress, by name.
+    Raises:
+      InputError: there is an unfinished run with other settings.
     """
 
-    def __init__(self, **models):
-        self.progress = tf.Variable("", dtype=tf.string)  # the record, as JSON
-        self.checkpoint = tf.train.Checkpoint(progress=self.progress, **models)
+    def __init__(self):
         self.path, self.record = newest_checkpoint() if RESUME else (None, {})
-        if not self.path or self.record["ended"]:
+        if self.record.get("ended"):
             self.path = None
-            keep_earlier_run(self.record.get("ended"))
+        if self.path:
+            self.expect(self.record["settings"], settings())
+        else:
+            self.ended = self.record.get("ended")
             self.record = {
+                "settings": settings(),
                 "done": {"mle": 0, "rounds": 0, "epochs": 0},
-                "logs": {LOG_FILE: "", METRICS_FILE: ",".join(METRICS) + "\n"},
+                "logs": {"log": "", "metrics": ",".join(METRICS) + "\n"},
                 "cost": {},
                 "seconds": 0,
                 "ended": None,
             }
-        self.done, self.cost = self.record["done"], self.record["cost"]
+        self.done, self.cost, self.logs = self.record["done"], self.record["cost"], {}
         self.began = time.monotonic() - self.record["seconds"]
         self.bar, self.terminal, self.can_draw = None, sys.stderr.isatty(), True
 
-    def begin(self):
-        """Restore what a checkpoint holds, or save the first one; then the logs can be written."""
-        now = settings()
-        old = self.record.setdefault("settings", now)
+    def expect(self, old, now):
+        """Refuse to go on with settings that are not the old ones."""
         changed = [name for name in old | now if old.get(name) != now.get(name)]
         if changed:
             changes = ", ".join(f"{n} was {old.get(n)!r}, is {now.get(n)!r}" for n in changed)
@@ -233,22 +253,36 @@ class Run:
                 f"{CHECKPOINT_DIR} holds an unfinished run with other settings: {changes}; "
                 "put them back to go on with it, or delete that folder to start afresh"
             )
+
+    def begin(self, **models):
+        """Restore models and progress, or save them for the first time; then open the logs.
+
+        Args:
+          models: what a checkpoint holds beside the record, by name.
+        """
+        now = {"POSITIVE_FILE (its SHA-256)": content(POSITIVE_FILE)}
+        self.expect(self.record.setdefault("positives", now), now)
         for leftover in glob.glob(f"{CHECKPOINT_DIR}/*temp*"):  # of a save that was cut short
             shutil.rmtree(leftover) if os.path.isdir(leftover) else os.remove(leftover)
-        self.logs = {}
+        self.progress = tf.Variable("", dtype=tf.string)  # the record, as JSON
+        self.checkpoint = tf.train.Checkpoint(progress=self.progress, **models)
         if RESUME:
             self.manager = tf.train.CheckpointManager(self.checkpoint, CHECKPOINT_DIR, 2)
         if self.path:
             self.checkpoint.restore(self.path).expect_partial()
         else:
             self.save()
-        self.logs = {path: TextLog(path, text) for path, text in self.record["logs"].items()}
+        texts = self.record["logs"]
+        self.logs = {
+            "log": TextLog(LOG_FILE, texts["log"]),
+            "metrics": TextLog(METRICS_FILE, texts["metrics"]),
+        }
 
     def save(self):
         """Write a checkpoint that survives a power cut; the one before it is kept, too."""
         if not RESUME:
             return
-        self.record["logs"] |= {path: log.text for path, log in self.logs.items()}
+        self.record["logs"] |= {name: log.text for name, log in self.logs.items()}
         self.record["seconds"] = time.monotonic() - self.began
         self.progress.assign(json.dumps(self.record))
         try:
@@ -273,17 +307,15 @@ class Run:
 
     def log(self, line):
         """A line of the experiment log, and of the screen."""
-        self.logs[LOG_FILE].append(line)
+        self.logs["log"].append(line)
         self.say(line)
 
     def measure(self, **values):
         """A row of the metrics."""
         values["seconds"] = round(time.monotonic() - self.began)
-        self.logs[METRICS_FILE].append(
-            ",".join(
-                f"{v:g}" if isinstance(v := values.get(m, ""), float) else f"{v}" for m in METRICS
-            )
-        )
+        cells = (values.get(name, "") for name in METRICS)
+        row = ",".join(f"{c:g}" if isinstance(c, float) else f"{c}" for c in cells)
+        self.logs["metrics"].append(row)
 
     def draw(self):
         """The learning curve so far; where it cannot be drawn, the run goes on."""
@@ -303,10 +335,8 @@ class Run:
 
     def left(self):
         """The run's time left, if every piece of work takes what the last of its kind took."""
-        mle, epochs = (
-            range(self.done["mle"], PRE_EPOCH_NUM),
-            range(self.done["epochs"], TOTAL_BATCH),
-        )
+        mle = range(self.done["mle"], PRE_EPOCH_NUM)
+        epochs = range(self.done["epochs"], TOTAL_BATCH)
         pieces = {
             "mle": len(mle),
             "evaluation": sum(is_evaluated(epoch) for epoch in mle)
@@ -358,7 +388,7 @@ def make_discriminator(seed):
 
 
 def estimate_round(generated_num):
-    """Seconds that a set of negatives will take to train on, by a copy that is thrown away."""
+    """Seconds that training on a set will take, nearly all of a round; by a copy, thrown away."""
     copy, steps = make_discriminator(0), 2 * generated_num // DIS_BATCH_SIZE
     x = np.random.default_rng(0).integers(0, VOCAB_SIZE, [DIS_BATCH_SIZE, SEQ_LENGTH])
     y = np.arange(DIS_BATCH_SIZE) % 2
@@ -382,17 +412,19 @@ def main():
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError("another run is under way in this folder (it holds save/.lock)") from None
+    run = Run()
     seeds = np.random.SeedSequence(SEED).generate_state(5).tolist()
     oracle = load_oracle(seeds[0])
     generator = Generator(VOCAB_SIZE, EMB_DIM, HIDDEN_DIM, SEQ_LENGTH, START_TOKEN, seed=seeds[1])
     rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
     discriminator = make_discriminator(seeds[2])
     generated_num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
-    run = Run(generator=generator, discriminator=discriminator, policy=rollout.policy)
+    if not run.path:
+        keep_earlier_run(run.ended)
     if not (run.path and os.path.exists(POSITIVE_FILE)):
         write_tokens(POSITIVE_FILE, oracle.sample(generated_num))
     positives = read_tokens(POSITIVE_FILE, SEQ_LENGTH, VOCAB_SIZE)
-    run.begin()
+    run.begin(generator=generator, discriminator=discriminator, policy=rollout.policy)
     held_out = load_oracle(seeds[4]).sample(generated_num)
     done = run.done
     if "round" not in run.cost:
@@ -408,7 +440,8 @@ def main():
         f"  oracle: {TARGET_FILE}, {VOCAB_SIZE} tokens, length {SEQ_LENGTH}",
         f"  log: {LOG_FILE}",
         f"  picture: {PICTURE_FILE}",
-        f"  about {run.left()} to go; Ctrl-C stops{', the same command goes on' * RESUME}",
+        f"  about {run.left()} to go; Ctrl-C stops"
+        + (", the same command goes on" if RESUME else ""),
         sep="\n",
         flush=True,
     )
@@ -419,7 +452,8 @@ def main():
             write_tokens(EVAL_FILE, samples)
             nll = must_be_finite(oracle.nll(samples), f"oracle NLL of {stage} epoch {epoch}")
             run.record["nll"] = nll
-            values |= {"nll_oracle": nll, "nll_test": generator.nll(held_out)}
+            nll_test = must_be_finite(generator.nll(held_out), f"test NLL of {stage} epoch {epoch}")
+            values |= {"nll_oracle": nll, "nll_test": nll_test}
             write_params(GENERATOR_FILE, generator.get_params())
         run.log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
         run.measure(stage=stage, epoch=epoch, **values)
@@ -442,7 +476,6 @@ def main():
             guesses = discriminator.prob_real(seen).numpy() > 0.5
             accuracy = float(np.mean(guesses == y[:20].ravel()))
         run.measure(stage=stage, epoch=epoch, dis_loss=loss, dis_accuracy=accuracy)
-        run.show(f"loss {loss:.3f}, accuracy {accuracy:.3f}")
         return loss, accuracy
 
     if done["mle"] == 0:
@@ -455,7 +488,7 @@ def main():
                 for x in data:
                     losses.append(generator.pretrain_step(x))
                     run.bar.update(1 / len(data))
-            loss = float(np.mean(losses))
+            loss = must_be_finite(float(np.mean(losses)), f"MLE loss of epoch {epoch}")
             run.show(f"loss {loss:.3f}")
             if is_evaluated(epoch):
                 evaluate("mle", epoch, mle_loss=loss)
@@ -465,18 +498,21 @@ def main():
         for index in range(done["rounds"], DIS_PRETRAIN_ROUNDS):
             loss, accuracy = train_discriminator("discriminator", index, index, share=1)
             run.finished("rounds", index)
+            run.show(f"loss {loss:.3f}, accuracy {accuracy:.3f}")
             if not run.terminal:
                 run.say(f"discriminator round {index}: loss {loss:.4f}, accuracy {accuracy:.4f}")
 
     if done["epochs"] == 0:
         run.log("adversarial training...")
+        rollout.policy.set_params(generator.get_params())  # from here on it may lag behind
     with run.stage("adversarial", "epoch", TOTAL_BATCH, done["epochs"]):
         for epoch in range(done["epochs"], TOTAL_BATCH):
             for _ in range(G_STEPS):
                 with run.timed("generator"):
                     samples = generator.sample(BATCH_SIZE)
                     rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
-                    generator.reinforce_step(samples, rewards)
+                    loss = float(generator.reinforce_step(samples, rewards))
+                must_be_finite(loss, f"policy-gradient loss of epoch {epoch}")
             reward = float(np.mean(rewards))
             if is_evaluated(epoch, TOTAL_BATCH):
                 evaluate("adversarial", epoch, reward_mean=reward)
@@ -485,6 +521,7 @@ def main():
             for step in range(D_STEPS):
                 index = DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step
                 train_discriminator("adversarial", epoch, index, share=1 / D_STEPS)
+                run.show(f"reward {reward:.3f}, NLL {run.record['nll']:.3f}")
             run.finished("epochs", epoch)
     run.end()
 
@@ -501,6 +538,9 @@ if __name__ == "__main__":
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
     except KeyboardInterrupt:
-        kept = f"{CHECKPOINT_DIR} holds the run up to its last checkpoint; the same command goes on"
-        print(f"\nStopped. {kept if RESUME else 'RESUME is False: only the log is kept'}.")
+        kept = "nothing but the log is kept"
+        if RESUME and os.path.exists(f"{CHECKPOINT_DIR}/checkpoint"):
+            kept = f"{CHECKPOINT_DIR} holds the run up to its last checkpoint"
+            kept += "; the same command goes on"
+        print(f"\nStopped: {kept}.")
         sys.exit(130)

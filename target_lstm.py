@@ -76,8 +76,12 @@ def read_params(path):
         raise InputError(f"{path}: expected an oracle file, found: {error.strerror}") from error
     except Exception as error:  # whatever a damaged or hostile file provokes in the readers
         raise InputError(f"{path}: expected an oracle file, but {error}") from error
-    if not isinstance(params, list) or not all(isinstance(p, np.ndarray) for p in params):
+    if not isinstance(params, (list, tuple)):
         raise InputError(f"{path}: expected a list of arrays, found {type(params).__name__}")
+    for number, param in enumerate(params):
+        if not isinstance(param, np.ndarray):
+            found = type(param).__name__
+            raise InputError(f"{path}: expected a list of arrays, found {found} as number {number}")
     return params
 
 

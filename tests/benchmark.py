@@ -153,7 +153,7 @@ def kills(number=25):
         disturbed, undisturbed = Path(folder, "disturbed"), Path(folder, "undisturbed")
         for place in (disturbed, undisturbed):
             place.mkdir()
-            experiment.make(place)
+            experiment.make(place, TOTAL_BATCH=100)  # saves enough for all kills to hit one run
         assert experiment.run(undisturbed)[0] == 0
         code, _, err = experiment.kill_until_finished(disturbed, number, random.Random(0))
         assert code == 0, err

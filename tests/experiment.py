@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -98,20 +99,26 @@ def log(folder):
 
 
 def kill_until_finished(folder, kills, rng):
-    """Kill runs after a random number of saves, half of them within one, then let one finish."""
+    """Kill a run after random numbers of saves, half the times within one; then finish it."""
     for _ in range(kills):
-        saves, within, seen = rng.randint(1, 4), rng.random() < 0.5, set()
+        saves, within = rng.randint(0, 2), rng.random() < 0.5
+        before, seen = files(folder), set()
 
-        def happened(saves=saves, within=within, seen=seen):
-            now = {path.name for path in (folder / "save/checkpoint").glob("*")}
-            seen |= {name for name in now if name.endswith(".index")}
-            saving = any("temp" in name for name in now)
-            return len(seen) > saves and (saving or not within)
+        def happened(saves=saves, within=within, before=before, seen=seen):
+            now = files(folder)
+            seen |= {name for name in now - before if name.endswith(".index")}
+            saving = any("temp" in name for name in now - before)
+            return len(seen) > saves or (len(seen) == saves and within and saving)
 
         process = run_until(folder, happened)
         process.kill()
-        process.communicate()
+        _, err = process.communicate()
+        assert process.returncode == -signal.SIGKILL, err
     return run(folder)
+
+
+def files(folder):
+    return {path.name for path in (folder / "save/checkpoint").glob("*")}
 
 
 def outputs(folder):

@@ -201,23 +201,22 @@ def test_gradients_are_clipped_by_a_norm_that_counts_every_looked_up_row():
     # Many repeats of one token: rows counted apart and rows summed have very different norms.
     x, rewards = np.full((4, T), 2, np.int32), np.full((4, T), 3.0)
     params = reference.lstm_params(V, E, H)
-    norms, clips = [], (0.5, 2.0)
     gradients = numeric_gradients(lambda p: policy_loss(p, x, rewards), params)
     rows = embedding_row_gradients(
         lambda r: -(rewards * lstm_log_prob_of_rows(params, r, x)).sum(), params, x
     )
-    norms = np.sqrt((rows**2).sum() + sum((g**2).sum() for g in gradients[1:]))
-    for clip in clips:
-        assert norms > clip
+    norm = np.sqrt((rows**2).sum() + sum((g**2).sum() for g in gradients[1:]))
+    for clip in (0.5, 2.0):
+        assert norm > clip
         generator = make_generator(learning_rate=1.0, grad_clip=clip)
-        # An epsilon far above the gradients would show their scale, but it is fixed at 1e-8; two
-        # steps, of which the second is not clipped, show it in the mix of the moments instead.
+        # Adam's first step does not depend on the gradient's scale. Its second does, as the moments
+        # mix a clipped gradient with one that is too small to be clipped.
         generator.reinforce_step(x, rewards)
         generator.set_params(params)
         generator.reinforce_step(x, rewards * 1e-3)
         small = [g * 1e-3 for g in gradients]
         for before, g, s, after in zip(params, gradients, small, generator.get_params()):
-            moments = [g * clip / norms, s]
+            moments = [g * clip / norm, s]
             first = reference.adam(before, moments[:1], 1.0)
             expected = reference.adam(before, moments, 1.0) - first
             clear = abs(g) > 1e-3

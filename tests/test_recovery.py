@@ -9,6 +9,8 @@ import signal
 import experiment
 import pytest
 
+from dataloader import InputError, TextLog
+
 
 @pytest.fixture
 def unfinished(interrupted, tmp_path):
@@ -42,7 +44,7 @@ def test_a_signal_ends_the_run_with_word_of_what_is_kept(unfinished, number):
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and err == ""
     assert out.startswith("SeqGAN, after 6 MLE epochs, 2 rounds, 0 epochs")
-    assert "Stopped. save/checkpoint holds the run" in out and "same command goes on" in out
+    assert "Stopped: save/checkpoint holds the run" in out and "same command goes on" in out
 
 
 def test_other_settings_are_refused_with_old_and_new_value(unfinished, monkeypatch):
@@ -114,6 +116,20 @@ def test_damage_that_can_be_undone_is_undone(unfinished, finished):
     assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
 
 
+def test_a_new_sequence_length_is_named_before_any_file_is_read(unfinished, monkeypatch):
+    (unfinished / "save/real_data.txt").unlink()
+    error = experiment.refusal(unfinished, monkeypatch, SEQ_LENGTH=5)
+    assert "SEQ_LENGTH was 6, is 5" in error
+    assert not (unfinished / "save/real_data.txt").exists()
+
+
+def test_the_log_may_be_given_another_name_on_the_way(unfinished, finished):
+    experiment.edit(unfinished, LOG_FILE="save/other.txt")
+    code, _, err = experiment.run(unfinished)
+    assert code == 0, err
+    assert (unfinished / "save/other.txt").read_text() == experiment.log(finished[0])
+
+
 def test_without_a_whole_checkpoint_nothing_is_touched(unfinished, monkeypatch):
     log = experiment.log(unfinished)
     for index in checkpoints(unfinished):
@@ -123,13 +139,14 @@ def test_without_a_whole_checkpoint_nothing_is_touched(unfinished, monkeypatch):
     assert experiment.log(unfinished) == log
 
 
-def test_an_edited_log_is_refused_by_line(unfinished, monkeypatch):
-    path = unfinished / "save/experiment-log.txt"
+def test_an_edited_log_is_refused_by_line(unfinished):
+    path, log = unfinished / "save/experiment-log.txt", experiment.log(unfinished)
     edited = path.read_text().replace("epoch:\t2", "epoch:\t3")
-    path.write_text(edited)
-    error = experiment.refusal(unfinished, monkeypatch)
-    assert error.startswith("save/experiment-log.txt, line 3: the run had written 'epoch:\\t2")
-    assert path.read_text() == edited
+    for line, text in [(3, edited), (1, log.replace("\n", "\r\n"))]:
+        path.write_bytes(text.encode())
+        with pytest.raises(InputError, match=f"experiment-log.txt, line {line}: the run had"):
+            TextLog(path, log)
+        assert path.read_bytes() == text.encode()
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_later(finished, tmp_path):

@@ -28,19 +28,15 @@ def score_recording(calls, result=lambda x: np.zeros(len(x), np.float32)):
     return score
 
 
-def test_a_rollout_keeps_its_prefix_and_every_prefix_has_its_number_of_rollouts():
+def test_every_prefix_has_its_number_of_rollouts():
     x, rollout_num, calls = some_tokens(6), 3, []
     Rollout(make_generator()).get_reward(x, rollout_num, score_recording(calls))
     scored = np.concatenate(calls)
     assert len(scored) == rollout_num * (T - 1) * len(x) + len(x)
     assert scored.min() >= 0 and scored.max() < V
-    # Each sequence can be told by a score of its own; rewards say which rows went to which cell.
-    for b, t in np.ndindex(len(x), T - 1):
-        kept = (scored[:, : t + 1] == x[b, : t + 1]).all(1).sum()
-        assert kept >= rollout_num
 
 
-def test_each_reward_averages_completions_of_its_own_prefix():
+def test_a_rollout_keeps_its_prefix():
     x = some_tokens(8)
     place = V ** np.arange(T)[::-1]
     for t in range(T):

@@ -44,7 +44,14 @@ BAD = {
     "DIS_DROPOUT_KEEP_PROB": ("x", "DIS_DROPOUT_KEEP_PROB: expected a probability above 0"),
     "DIS_L2_REG_LAMBDA": (-0.1, "DIS_L2_REG_LAMBDA: expected a number from 0, found -0.1"),
     "ROLLOUT_UPDATE_RATE": (1.0, "ROLLOUT_UPDATE_RATE: expected a rate from 0 to below 1"),
-    "DIS_LEARNING_RATE": (0, "DIS_LEARNING_RATE: expected a number above 0, found 0"),
+    "DIS_LEARNING_RATE": (
+        np.float32(0.1),
+        "DIS_LEARNING_RATE: expected a number above 0, found np.float32",
+    ),
+    "RESUME": ("no", "RESUME: expected True or False, found 'no'"),
+    "LOG_FILE": (None, "LOG_FILE: expected the name of a file or folder, found None"),
+    "EVAL_FILE": ("save/real_data.txt", "POSITIVE_FILE: expected a name of its own"),
+    "DIS_BATCH_SIZE": (193, "DIS_BATCH_SIZE: expected at most the 192 sequences of a set"),
     "GENERATED_NUM": (15, "GENERATED_NUM: expected at least BATCH_SIZE=16, found 15"),
     "VOCAB_SIZE": (31, "VOCAB_SIZE: save/target_params.npz has 30, found 31"),
     "TARGET_FILE": ("save/none.npz", "TARGET_FILE: expected an oracle file"),
@@ -73,6 +80,53 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path):
     assert code == 1
     assert re.fullmatch(r"sequence_gan\.py: discriminator loss of set 0 is \w+: .*kept\n", err)
     assert experiment.log(folder).count("nll") == 3
+
+
+def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
+    # Updates are recorded and not made; files and samples are real.
+    import sequence_gan as driver
+
+    folder, events = experiment.make(tmp_path), []
+    monkeypatch.chdir(folder)
+    for name, value in (experiment.SMALL | {"DIS_EPOCHS": 2, "G_STEPS": 2, "D_STEPS": 3}).items():
+        monkeypatch.setattr(driver, name, value)
+
+    def note(name, result=None):
+        def noted(self, *arguments, **options):
+            events.append((name, *arguments))
+            return result
+
+        return noted
+
+    monkeypatch.setattr(driver.Generator, "pretrain_step", note("mle", 1.0))
+    monkeypatch.setattr(driver.Generator, "reinforce_step", note("pg", 1.0))
+    monkeypatch.setattr(driver.Discriminator, "train_step", note("dis", 1.0))
+    monkeypatch.setattr(driver.Rollout, "get_reward", note("reward", np.ones([16, 6])))
+    monkeypatch.setattr(driver.Rollout, "update_params", note("policy"))
+    monkeypatch.setattr(driver, "estimate_round", lambda num: 1.0)
+    monkeypatch.setattr(driver.TargetLSTM, "nll", note("evaluated", 1.5))
+    monkeypatch.setattr(driver.Run, "draw", lambda run: None)
+    driver.main()
+
+    positives = read_tokens("save/real_data.txt", 6, 30)
+    names = [event[0] for event in events]
+    epoch, training = ["mle"] * 6, ["dis"] * 2 * 3  # 96 / 16 batches; 192 / 64 twice
+    expected = [*epoch, "evaluated", *epoch] * 3 + training * 2
+    for number in range(3):
+        expected += ["reward", "pg"] * 2 + ["evaluated"] * (number != 1) + ["policy"] + training * 3
+    assert names == expected
+    mle = [event[1] for event in events if event[0] == "mle"]
+    for number in range(6):  # every epoch the file's order
+        np.testing.assert_array_equal(np.concatenate(mle[6 * number :][:6]), positives)
+    steps = [event[1:] for event in events if event[0] == "dis"]
+    epochs = [steps[k : k + len(training) // 2] for k in range(0, len(steps), len(training) // 2)]
+    for first, second, other in zip(epochs[::2], epochs[1::2], epochs[2::2]):
+        for (x, y), (again, labels) in zip(first, second):  # shuffled once for all epochs of a set
+            np.testing.assert_array_equal(x, again)
+            np.testing.assert_array_equal(y, labels)
+        assert any((y != labels).any() for (_, y), (_, labels) in zip(first, other))
+        x, y = (np.concatenate(part) for part in zip(*first))
+        np.testing.assert_array_equal(sorted(x[y == 1].tolist()), sorted(positives.tolist()))
 
 
 def test_without_a_terminal_lines_are_plain_and_tell_the_time(finished):
