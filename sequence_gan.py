@@ -228,6 +228,7 @@ class Run:
         self.path, self.record = newest_checkpoint() if RESUME else (None, {})
         if self.record.get("ended"):
             self.path = None
+        self.latest = self.path
         if self.path:
             self.expect(self.record["settings"], settings())
         else:
@@ -262,15 +263,13 @@ class Run:
         """
         now = {"POSITIVE_FILE (its SHA-256)": content(POSITIVE_FILE)}
         self.expect(self.record.setdefault("positives", now), now)
-        for leftover in glob.glob(f"{CHECKPOINT_DIR}/*temp*"):  # of a save that was cut short
-            shutil.rmtree(leftover) if os.path.isdir(leftover) else os.remove(leftover)
         self.progress = tf.Variable("", dtype=tf.string)  # the record, as JSON
         self.checkpoint = tf.train.Checkpoint(progress=self.progress, **models)
-        if RESUME:
-            self.manager = tf.train.CheckpointManager(self.checkpoint, CHECKPOINT_DIR, 2)
         if self.path:
             self.checkpoint.restore(self.path).expect_partial()
-        else:
+        if RESUME:
+            self.manager = tf.train.CheckpointManager(self.checkpoint, CHECKPOINT_DIR, 2)
+        if not self.path:
             self.save()
         texts = self.record["logs"]
         self.logs = {
@@ -290,6 +289,11 @@ class Run:
         except tf.errors.OpError as error:
             raise OSError(f"{CHECKPOINT_DIR}: cannot save: {error.message}") from None
         flush_to_disk(*glob.glob(f"{path}.*"), f"{CHECKPOINT_DIR}/checkpoint", CHECKPOINT_DIR)
+        # The manager prunes what its list names; a kill can come before the list.
+        for other in glob.glob(f"{CHECKPOINT_DIR}/ckpt-*") + glob.glob(f"{CHECKPOINT_DIR}/*.tmp*"):
+            if not other.startswith((f"{path}.", f"{self.latest}.")):
+                shutil.rmtree(other) if os.path.isdir(other) else os.remove(other)
+        self.latest = path
 
     def finished(self, stage, epoch):
         """Note that an epoch of a stage is done, and save."""

@@ -120,6 +120,23 @@ def test_damage_that_can_be_undone_is_undone(unfinished, finished):
     assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
 
 
+def test_what_kills_leave_behind_is_removed_at_the_next_start(unfinished, finished):
+    folder = unfinished / "save/checkpoint"
+    whole = checkpoints(unfinished)[-1].stem
+    # Killed after a checkpoint, before the list names it; within a save; before the list is there.
+    (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\n')
+    (folder / "ckpt-99_temp").mkdir()
+    (folder / "ckpt-99_temp/part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    (folder / "ckpt-99.data-00000-of-00001").write_bytes(b"no index yet")
+    (folder / "checkpoint.tmp0123").write_text("")
+    code, _, err = experiment.run(unfinished)
+    assert code == 0, err
+    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+    left = experiment.files(unfinished)
+    newest = {name.split(".")[0] for name in left} - {"checkpoint"}
+    assert len(left) == 5 and len(newest) == 2 and whole not in newest, left
+
+
 def test_a_new_sequence_length_is_named_before_any_file_is_read(unfinished, monkeypatch):
     (unfinished / "save/real_data.txt").unlink()
     error = experiment.refusal(unfinished, monkeypatch, SEQ_LENGTH=5)
