@@ -364,6 +364,10 @@ class Run:
         )
         return self.bar
 
+    def advance(self, share):
+        """Move the bar by a share of its unit, and never, by rounding, past its end."""
+        self.bar.update(min(share, self.bar.total - self.bar.n))
+
     def show(self, text):
         """What is worth watching, beside the bar."""
         self.bar.set_postfix_str(f"run {self.left()} left, {text}")
@@ -474,7 +478,7 @@ def main():
                 losses = []
                 for batch in zip(x, y):
                     losses.append(discriminator.train_step(*batch))
-                    run.bar.update(share / DIS_EPOCHS / len(x))
+                    run.advance(share / DIS_EPOCHS / len(x))
                 loss = must_be_finite(float(np.mean(losses)), f"discriminator loss of set {index}")
             seen = x[:20].reshape(-1, SEQ_LENGTH)
             guesses = discriminator.prob_real(seen).numpy() > 0.5
@@ -491,7 +495,7 @@ def main():
                 losses = []
                 for x in data:
                     losses.append(generator.pretrain_step(x))
-                    run.bar.update(1 / len(data))
+                    run.advance(1 / len(data))
             loss = must_be_finite(float(np.mean(losses)), f"MLE loss of epoch {epoch}")
             run.show(f"loss {loss:.3f}")
             if is_evaluated(epoch):

@@ -2,11 +2,13 @@
 
 import csv
 import re
+import warnings
 
 import experiment
 import numpy as np
 import pytest
 
+import sequence_gan
 from dataloader import plot_learning_curves, read_log, read_tokens
 from target_lstm import TargetLSTM
 
@@ -127,6 +129,17 @@ def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
         assert any((y != labels).any() for (_, y), (_, labels) in zip(first, other))
         x, y = (np.concatenate(part) for part in zip(*first))
         np.testing.assert_array_equal(sorted(x[y == 1].tolist()), sorted(positives.tolist()))
+
+
+def test_the_rounding_of_shares_does_not_carry_the_bar_past_its_end(monkeypatch):
+    monkeypatch.chdir(experiment.ROOT)
+    monkeypatch.setattr(sequence_gan, "RESUME", False)
+    run = sequence_gan.Run()
+    run.terminal = True
+    with warnings.catch_warnings(action="error"), run.stage("discriminator", "round", 10, 0):
+        for _ in range(10 * 312):
+            run.advance(1 / 312)
+        assert run.bar.n == 10
 
 
 def test_without_a_terminal_lines_are_plain_and_tell_the_time(finished):
