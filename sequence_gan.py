@@ -497,10 +497,10 @@ def main():
                     losses.append(generator.pretrain_step(x))
                     run.advance(1 / len(data))
             loss = must_be_finite(float(np.mean(losses)), f"MLE loss of epoch {epoch}")
-            run.show(f"loss {loss:.3f}")
             if is_evaluated(epoch):
                 evaluate("mle", epoch, mle_loss=loss)
             run.finished("mle", epoch)
+            run.show(f"loss {loss:.3f}")
 
     with run.stage("discriminator", "round", DIS_PRETRAIN_ROUNDS, done["rounds"]):
         for index in range(done["rounds"], DIS_PRETRAIN_ROUNDS):
@@ -524,13 +524,13 @@ def main():
             reward = float(np.mean(rewards))
             if is_evaluated(epoch, TOTAL_BATCH):
                 evaluate("adversarial", epoch, reward_mean=reward)
-            run.show(f"reward {reward:.3f}, NLL {run.record['nll']:.3f}")
+            run.show(f"NLL {run.record['nll']:.3f}, reward {reward:.3f}")
             rollout.update_params()
             for step in range(D_STEPS):
                 index = DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step
                 train_discriminator("adversarial", epoch, index, share=1 / D_STEPS)
-                run.show(f"reward {reward:.3f}, NLL {run.record['nll']:.3f}")
             run.finished("epochs", epoch)
+            run.show(f"NLL {run.record['nll']:.3f}, reward {reward:.3f}")
     run.end()
 
 
