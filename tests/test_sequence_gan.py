@@ -136,7 +136,8 @@ def test_the_rounding_of_shares_does_not_carry_the_bar_past_its_end(monkeypatch)
     monkeypatch.setattr(sequence_gan, "RESUME", False)
     run = sequence_gan.Run()
     run.terminal = True
-    with warnings.catch_warnings(action="error"), run.stage("discriminator", "round", 10, 0):
+    with warnings.catch_warnings(), run.stage("discriminator", "round", 10, 0):
+        warnings.simplefilter("error")
         for _ in range(10 * 312):
             run.advance(1 / 312)
         assert run.bar.n == 10
