@@ -19,10 +19,10 @@ def write_file(path, data):
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except OSError:
+    except OSError as error:
         if os.path.exists(beside):
             os.remove(beside)
-        raise
+        raise OSError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def flush_to_disk(*paths):
@@ -141,7 +141,7 @@ class TextLog:
     """
 
     def __init__(self, path, text):
-        self.text = text
+        self.path, self.text = path, text
         now = ""
         if os.path.exists(path):
             with open(path, encoding="utf-8", errors="replace", newline="") as file:
@@ -154,13 +154,18 @@ class TextLog:
                 "move the changed file away and the run goes on with what it had written"
             )
         write_file(path, text.encode())
-        self.file = open(path, "ab")
 
     def append(self, line):
-        self.file.write(f"{line}\n".encode())
-        self.file.flush()
-        os.fsync(self.file.fileno())
         self.text += f"{line}\n"
+        if not os.path.exists(self.path):  # moved away meanwhile
+            return write_file(self.path, self.text.encode())
+        try:
+            with open(self.path, "ab") as file:
+                file.write(f"{line}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(f"{self.path}: cannot be written: {error.strerror}") from error
 
 
 def read_log(path):
@@ -178,6 +183,8 @@ def read_log(path):
         for number, line in enumerate(file, 1):
             if line.strip().removesuffix("...") in curves:
                 stage = curves[line.strip().removesuffix("...")]
+                continue
+            if not line.strip():
                 continue
             try:
                 epoch_word, epoch, nll_word, nll = line.split()

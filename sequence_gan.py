@@ -13,13 +13,15 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C simply ends it
 
 import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C simply ends it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 kept_stderr = os.dup(2)
 with open(os.devnull, "w") as nowhere:
@@ -137,8 +139,9 @@ def check_constants():
     paths = [name for name in globals() if name.isupper() and name.endswith(("_FILE", "_DIR"))]
     for name in paths:
         check(name, lambda path: isinstance(path, str) and path, "the name of a file or folder")
-        others = [globals()[other] for other in paths if other != name]
-        check(name, lambda path, others=others: path not in others, "a name of its own")
+    for name in paths:
+        others = [Path(globals()[other]).name for other in paths if other != name]
+        check(name, lambda p, others=others: Path(p).name not in others, "a name of its own")
     check("TARGET_FILE", os.path.isfile, "an oracle file (`python target_lstm.py` makes one)")
 
 
@@ -191,7 +194,7 @@ def newest_checkpoint():
             continue  # cut short by a power cut or a full disk: the one before it counts
     if paths:
         raise InputError(
-            f"{CHECKPOINT_DIR}: no checkpoint in it can be read; delete it to start afresh"
+            f"{CHECKPOINT_DIR}: no checkpoint in it can be read; move it away to start afresh"
         )
     return None, {}
 
@@ -204,16 +207,16 @@ def keep_earlier_run(ended):
     """Move what an earlier run left into a folder that carries the time at which it ended."""
     outputs = POSITIVE_FILE, NEGATIVE_FILE, EVAL_FILE, PICTURE_FILE, GENERATOR_FILE, METRICS_FILE
     outputs += LOG_FILE, CHECKPOINT_DIR  # last, as by these a next start knows that there is more
-    signs = LOG_FILE, METRICS_FILE, f"{CHECKPOINT_DIR}/checkpoint"
+    signs = LOG_FILE, METRICS_FILE, GENERATOR_FILE, f"{CHECKPOINT_DIR}/checkpoint"
     if not any(map(os.path.exists, signs)):
         return
     left = [path for path in outputs if os.path.exists(path)]
     folder = f"save/run-{ended or timestamp(max(map(os.path.getmtime, left)))}"
-    while any(os.path.exists(f"{folder}/{os.path.basename(path)}") for path in left):
+    while any(os.path.exists(f"{folder}/{Path(path).name}") for path in left):
         folder += "-too"
     os.makedirs(folder, exist_ok=True)
     for path in left:
-        os.rename(path, f"{folder}/{os.path.basename(path)}")
+        shutil.move(path, folder)
     print(f"What an earlier run left is kept in {folder}")
 
 
@@ -226,13 +229,13 @@ class Run:
 
     def __init__(self):
         self.path, self.record = newest_checkpoint() if RESUME else (None, {})
-        if self.record.get("ended"):
+        self.ended = self.record.get("ended")
+        if self.ended:
             self.path = None
         self.latest = self.path
         if self.path:
             self.expect(self.record["settings"], settings())
         else:
-            self.ended = self.record.get("ended")
             self.record = {
                 "settings": settings(),
                 "done": {"mle": 0, "rounds": 0, "epochs": 0},
@@ -287,7 +290,8 @@ class Run:
         try:
             path = self.manager.save()
         except tf.errors.OpError as error:
-            raise OSError(f"{CHECKPOINT_DIR}: cannot save: {error.message}") from None
+            message = error.message.rpartition("}} ")[-1]  # after the name of TensorFlow's node
+            raise OSError(f"{CHECKPOINT_DIR}: cannot save: {message}") from None
         flush_to_disk(*glob.glob(f"{path}.*"), f"{CHECKPOINT_DIR}/checkpoint", CHECKPOINT_DIR)
         # The manager prunes what its list names; a kill can come before the list.
         for other in glob.glob(f"{CHECKPOINT_DIR}/ckpt-*") + glob.glob(f"{CHECKPOINT_DIR}/*.tmp*"):
@@ -305,9 +309,8 @@ class Run:
         """The last checkpoint, by which the next start knows that this run is over."""
         self.record["ended"] = timestamp(time.time())
         self.save()
-        self.say(
-            f"Done. The generator is in {GENERATOR_FILE}, the learning curve in {PICTURE_FILE}"
-        )
+        picture = f", the learning curve in {PICTURE_FILE}" if self.can_draw else ""
+        self.say(f"Done. The generator is in {GENERATOR_FILE}{picture}")
 
     def log(self, line):
         """A line of the experiment log, and of the screen."""
@@ -360,7 +363,7 @@ class Run:
             disable=not self.terminal or done == total,
             dynamic_ncols=True,
             # What matters comes first: a narrow terminal cuts the rest.
-            bar_format="{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}, {rate_fmt} {bar}",
+            bar_format="{desc} {percentage:3.0f}%{postfix}, {elapsed}<{remaining} {rate_fmt} {bar}",
         )
         return self.bar
 
@@ -370,7 +373,7 @@ class Run:
 
     def show(self, text):
         """What is worth watching, beside the bar."""
-        self.bar.set_postfix_str(f"run {self.left()} left, {text}")
+        self.bar.set_postfix_str(f"{text}, run {self.left()} left")
 
     def say(self, line):
         """A line that stays on the screen; with the time where there is no bar to tell it."""
@@ -440,7 +443,8 @@ def main():
     devices = [tf.config.experimental.get_device_details(g).get("device_name") for g in gpus]
     state = "a new run"
     if run.path:
-        state = f"after {done['mle']} MLE epochs, {done['rounds']} rounds, {done['epochs']} epochs"
+        state = f"going on after {done['mle']} MLE epochs, {done['rounds']} discriminator rounds, "
+        state += f"{done['epochs']} adversarial epochs"
     print(
         f"SeqGAN, {state}, on {', '.join(devices) or f'{os.cpu_count()} CPU cores'}",
         f"  MLE: {PRE_EPOCH_NUM} epochs; discriminator: {DIS_PRETRAIN_ROUNDS} rounds;",
@@ -534,21 +538,15 @@ def main():
     run.end()
 
 
-def stop(signum, frame):
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+        signal.signal(number, signal.default_int_handler)
     try:
         main()
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
     except KeyboardInterrupt:
-        kept = "nothing but the log is kept"
-        if RESUME and os.path.exists(f"{CHECKPOINT_DIR}/checkpoint"):
-            kept = f"{CHECKPOINT_DIR} holds the run up to its last checkpoint"
-            kept += "; the same command goes on"
-        print(f"\nStopped: {kept}.")
+        unfinished = RESUME and newest_checkpoint()[1].get("ended", "never begun") is None
+        kept = f": {CHECKPOINT_DIR} holds the run up to its last save; the same command goes on"
+        print(f"\nStopped{kept if unfinished else ''}.")
         sys.exit(130)

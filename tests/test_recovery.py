@@ -9,6 +9,7 @@ import signal
 import experiment
 import pytest
 
+import sequence_gan
 from dataloader import InputError, TextLog
 
 
@@ -47,7 +48,7 @@ def test_a_signal_ends_the_run_with_word_of_what_is_kept(unfinished, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and err == ""
-    assert out.startswith("SeqGAN, after 6 MLE epochs, 2 rounds, 0 epochs")
+    assert out.startswith("SeqGAN, going on after 6 MLE epochs, 2 discriminator rounds, 0 adv")
     assert "Stopped: save/checkpoint holds the run" in out and "same command goes on" in out
 
 
@@ -160,7 +161,7 @@ def test_without_a_whole_checkpoint_nothing_is_touched(unfinished, monkeypatch):
     for index in checkpoints(unfinished):
         index.write_bytes(b"")
     error = experiment.refusal(unfinished, monkeypatch)
-    assert error.startswith("save/checkpoint: no checkpoint in it can be read; delete it")
+    assert error.startswith("save/checkpoint: no checkpoint in it can be read; move it")
     assert experiment.log(unfinished) == log
 
 
@@ -174,12 +175,30 @@ def test_an_edited_log_is_refused_by_line(unfinished):
         assert path.read_bytes() == text.encode()
 
 
+def test_a_log_moved_away_during_a_run_is_whole_again_at_its_next_line(tmp_path):
+    path = tmp_path / "log.txt"
+    log = TextLog(path, "pre-training...\n")
+    log.append("one")
+    path.rename(tmp_path / "moved.txt")
+    log.append("two")
+    assert path.read_text() == "pre-training...\none\ntwo\n"
+
+
+def test_a_generator_alone_is_kept_when_a_new_run_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "save").mkdir()
+    (tmp_path / "save/generator.npz").write_bytes(b"trained")
+    sequence_gan.keep_earlier_run("2026-01-01T00-00-00")
+    kept = tmp_path / "save/run-2026-01-01T00-00-00/generator.npz"
+    assert kept.read_bytes() == b"trained" and not (tmp_path / "save/generator.npz").exists()
+
+
 def test_a_full_disk_ends_the_run_with_one_line_and_leaves_log_and_checkpoint(unfinished):
     log, before = experiment.log(unfinished), [p.name for p in checkpoints(unfinished)]
     # No file may pass 20 kB: sequences and logs fit, the next checkpoint does not.
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))}
     code, _, err = experiment.run(unfinished, **limit)
-    assert code == 1 and err.startswith("sequence_gan.py: save/checkpoint: cannot save: ")
+    assert code == 1 and err.startswith("sequence_gan.py: save/checkpoint: cannot save: save/")
     assert err.count("\n") == 1
     assert experiment.log(unfinished).startswith(log)
     assert [p.name for p in checkpoints(unfinished)] == before
@@ -189,4 +208,4 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     folder = experiment.make(tmp_path, POSITIVE_FILE="save/none/real.txt")
     code, _, err = experiment.run(folder)
     assert code == 1 and err.count("\n") == 1
-    assert "No such file or directory: 'save/none/real.txt.tmp'" in err
+    assert "save/none/real.txt: cannot be written: No such file or directory" in err

@@ -52,7 +52,8 @@ BAD = {
     ),
     "RESUME": ("no", "RESUME: expected True or False, found 'no'"),
     "LOG_FILE": (None, "LOG_FILE: expected the name of a file or folder, found None"),
-    "EVAL_FILE": ("save/real_data.txt", "POSITIVE_FILE: expected a name of its own"),
+    "EVAL_FILE": ("./save/real_data.txt", "POSITIVE_FILE: expected a name of its own"),
+    "METRICS_FILE": ("other/experiment-log.txt", "LOG_FILE: expected a name of its own"),
     "DIS_BATCH_SIZE": (193, "DIS_BATCH_SIZE: expected at most the 192 sequences of a set"),
     "GENERATED_NUM": (15, "GENERATED_NUM: expected at least BATCH_SIZE=16, found 15"),
     "VOCAB_SIZE": (31, "VOCAB_SIZE: save/target_params.npz has 30, found 31"),
@@ -86,9 +87,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path):
 
 def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
     # Updates are recorded and not made; files and samples are real.
-    import sequence_gan as driver
-
     folder, events = experiment.make(tmp_path), []
+    driver = sequence_gan
     monkeypatch.chdir(folder)
     for name, value in (experiment.SMALL | {"DIS_EPOCHS": 2, "G_STEPS": 2, "D_STEPS": 3}).items():
         monkeypatch.setattr(driver, name, value)
@@ -185,7 +185,7 @@ def test_the_saved_generator_can_be_loaded_and_sampled(finished):
 def test_published_logs_can_be_drawn_and_compared(tmp_path):
     # Lines in the form of the published log, its trailing tabs included.
     published = "pre-training...\nepoch:\t0\tnll:\t10.1716\t\nepoch:\t5\tnll:\t9.42939\t\n"
-    published += "adversarial training...\nepoch:\t0\tnll:\t9.08457\t\nepoch:\t5\tnll:\t9.04\t\n"
+    published += "\nadversarial training...\nepoch:\t0\tnll:\t9.08457\t\nepoch:\t5\tnll:\t9.04\t\n"
     (tmp_path / "a.txt").write_text(published)
     (tmp_path / "b.txt").write_text(published.replace("9.", "8."))
     assert read_log(tmp_path / "a.txt") == {
@@ -222,3 +222,4 @@ def test_the_same_seed_gives_the_same_bytes(finished, without_matplotlib):
 def test_without_matplotlib_the_run_goes_on_and_says_so_once(without_matplotlib):
     said = "save/learning-curve.png cannot be drawn: no matplotlib"
     assert without_matplotlib[1].count(said) == 1
+    assert "Done. The generator is in save/generator.npz\t" in without_matplotlib[1]
