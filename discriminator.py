@@ -16,8 +16,8 @@ def linear(x, w):
     def gradient(upstream):
         dx = tf.matmul(upstream, w)
         # Adam copies a variable while a read of it is under way. That the gradient by which w is
-        # updated waits for the last reader of w saved 9 and 11 % of a training step in two runs, and
-        # cost 6 % in a third.
+        # updated waits for the last reader of w saved 9 and 11 % of a training step in two runs,
+        # and cost 6 % in a third.
         with tf.control_dependencies([dx]):
             return dx, tf.matmul(upstream, x, transpose_a=True)
 
