@@ -1,4 +1,5 @@
-"""The discriminator: a CNN that tells real sequences from generated ones (paper, section 4.2).
+"""The discriminator: a CNN that tells real sequences from generated ones (paper, "The
+Discriminative Model for Sequences").
 
 B = batch, T = sequence length, E = embedding, P = number of features (filters of all sizes).
 """

@@ -1,4 +1,5 @@
-"""The LSTM language model, and the generator that SeqGAN trains (paper, sections 3 and 4.1).
+"""The LSTM language model, and the generator that SeqGAN trains (paper, "The Generative
+Model for Sequences").
 
 B = batch, T = sequence length, V = vocabulary, E = embedding, H = hidden size.
 """
@@ -149,7 +150,8 @@ class LSTM(tf.Module):
         state, w = (h, c), self.output_weights()
         t = first  # a loop over tf.range(first, T) would be compiled for each first
         while t < self.sequence_length:
-            token = tf.minimum(draw(state[0], w, uniform[t]), self.vocab_size - 1)  # if NaN
+            token = draw(state[0], w, uniform[t])
+            token = tf.minimum(token, self.vocab_size - 1)  # where logits are NaN
             x = tf.tensor_scatter_nd_update(x, [[t]], token[None])
             state = self.step(tf.gather(self.embeddings, token), state)
             t += 1

@@ -1,4 +1,4 @@
-"""Monte Carlo search: the reward of every token of an unfinished sequence (paper, section 3.1)."""
+"""Monte Carlo search: the reward of every token of an unfinished sequence (paper, eq. 4)."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""SeqGAN on synthetic data: the experiment of Yu, Zhang, Wang, Yu (AAAI-17), section 5.
+"""SeqGAN on synthetic data: the experiment of Yu, Zhang, Wang, Yu (AAAI-17).
 
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """

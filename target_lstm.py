@@ -1,4 +1,5 @@
-"""The oracle: a randomly initialised LSTM that stands for real data (paper, section 5).
+"""The oracle: a randomly initialised LSTM that stands for real data (paper,
+"Synthetic Data Experiments").
 
 Run as a script, it draws an oracle of the sizes below and writes its file.
 """
@@ -19,7 +20,7 @@ TARGET_FILE = "save/target_params.npz"
 
 
 class TargetLSTM(LSTM):
-    """The frozen oracle; its NLL of generated sequences measures the generator (paper, eq. 9)."""
+    """The frozen oracle; its NLL of generated sequences measures the generator."""
 
     @classmethod
     def load(cls, path, sequence_length, start_token=0, seed=0):

@@ -19,5 +19,7 @@ def finished(tmp_path_factory):
 def interrupted(tmp_path_factory):
     """A folder with a run killed in its last stage but one."""
     folder = experiment.make(tmp_path_factory.mktemp("interrupted"))
-    experiment.run_until(folder, lambda: "adversarial" in experiment.log(folder)).kill()
+    process = experiment.run_until(folder, lambda: "adversarial" in experiment.log(folder))
+    process.kill()
+    process.communicate()
     return folder

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import reference
-import tensorflow as tf
 
 from generator import LSTM, Generator
 
@@ -85,7 +84,7 @@ def test_sampler_survives_logits_that_overflow_an_exponential():
     assert (LSTM(params, T).sample(100).numpy() == 2).all()
 
 
-@pytest.mark.parametrize("num", [1, 64, 255, 1000])
+@pytest.mark.parametrize("num", [1, 64, 255, 1667])
 def test_sample_has_the_size_asked_for_and_only_tokens(num):
     x = make_generator().sample(num).numpy()
     assert x.shape == (num, T) and x.min() >= 0 and x.max() < V
@@ -298,16 +297,3 @@ def test_policy_gradient_is_that_of_the_expected_reward():
         clear = abs(g) > 1e-5
         expected = reference.adam(before, [-g], 0.01) - before  # descent on minus the reward
         np.testing.assert_allclose((after - before)[clear], expected[clear], rtol=0.02)
-
-
-def test_tensors_and_arrays_are_taken_alike():
-    x, rewards = some_tokens(4), np.ones((4, T), np.float32)
-    results = []
-    for convert in (np.asarray, tf.constant):
-        generator = make_generator()
-        steps = (
-            generator.pretrain_step(convert(x)),
-            generator.reinforce_step(convert(x), convert(rewards)),
-        )
-        results.append([float(s) for s in steps] + generator.log_prob(convert(x)).numpy().tolist())
-    assert results[0] == results[1]
