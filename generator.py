@@ -189,6 +189,7 @@ def numerators(h, w):
     # The bias as a row of w, not added to the logits, saves 12 % of a draw and 26 % of an NLL.
     h1 = tf.concat([h, tf.ones([h.shape[0], 1])], 1)
     logits = tf.reshape(tf.matmul(h1, w), [h.shape[0], -1, BLOCKS])
+    # Reduced axis by axis, here and in the sums: both axes at once take an NLL 4 to 14 % longer.
     largest = tf.reduce_max(tf.reduce_max(logits, 1), 1)
     return logits, largest, tf.exp(logits - largest[:, None, None])
 
@@ -197,7 +198,8 @@ def draw(h, w, uniform):
     """Tokens from softmax(h W_out + b_out): h [N, H], uniform random numbers [N, 2] -> int32 [N].
 
     First a block, by the sum of its probabilities, then a token of it, so that only one block of
-    BLOCKS is looked through. Compiled, that saves 62 % of the time of tf.random.categorical.
+    BLOCKS is looked through. Compiled, a draw so takes 62 % less time than with
+    tf.random.categorical.
     """
     logits, _, exponentials = numerators(h, w)
     block = search(tf.reduce_sum(exponentials, 1), uniform[:, 0])
@@ -219,7 +221,8 @@ def search(weights, uniform):
 def token_log_prob(h, w, x):
     """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N].
 
-    The gradient uses the exponentials again, which saves 42 % of an MLE step.
+    The gradient uses the exponentials again: against automatic differentiation that saves 42 % of
+    an MLE step.
     """
     _, largest, exponentials = numerators(h, w)
     total = tf.reduce_sum(tf.reduce_sum(exponentials, 1), 1)
