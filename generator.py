@@ -1,18 +1,14 @@
 """The LSTM language model, and the generator that SeqGAN trains (paper, "The Generative
 Model for Sequences").
 
-B = batch, T = sequence length, V = vocabulary, E = embedding, H = hidden size.
+B = batch, T = sequence length, V = vocabulary, E = embedding, H = hidden size; x is tokens.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from dataloader import InputError, check_arrays
+from dataloader import InputError, check_array, check_arrays, check_number, check_tokens
 
-# The sampler looks for a block of tokens, then in it. With 32 blocks it takes 1.7 times as long.
-BLOCKS = 64
-# Most sequences that are sampled or scored at once. With 208 both take 1.3 times as long.
-PIECE = 1664
 LOG_FLOOR = float(np.log(1e-20))  # training takes probabilities below 1e-20 for 1e-20
 
 
@@ -49,12 +45,15 @@ class LSTM(tf.Module):
             )
         self.vocab_size, self.emb_dim = np.shape(params[0])
         self.hidden_dim = len(params[3])
+        check_number("sequence_length", sequence_length, 1, 10**6)
+        check_number("start_token", start_token, 0, self.vocab_size - 1)
+        check_number("seed", seed, 0, 2**64 - 1)
         self.sequence_length = sequence_length
         self.start_token = start_token
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
         names = ("embeddings", "kernel", "bias", "W_out", "b_out")
-        for name, value in zip(names, self._pack(params)):
-            setattr(self, name, tf.Variable(value, name=name))
+        self.weights = [tf.Variable(p, name=name) for p, name in zip(self._pack(params), names)]
+        self.embeddings, self.kernel, self.bias, self.W_out, self.b_out = self.weights
 
     def _pack(self, params):
         """15 arrays -> the 5 that are held: the gates i, f, o, c lie side by side in one matrix."""
@@ -62,10 +61,6 @@ class LSTM(tf.Module):
         gates = [params[k : k + 3] for k in (1, 4, 7, 10)]
         kernel = np.concatenate([np.concatenate([w, u]) for w, u, _ in gates], axis=1)
         return params[0], kernel, np.concatenate([b for _, _, b in gates]), *params[13:]
-
-    @property
-    def weights(self):
-        return self.embeddings, self.kernel, self.bias, self.W_out, self.b_out
 
     def get_params(self):
         """The 15 NumPy arrays in the order of param_shapes."""
@@ -80,55 +75,55 @@ class LSTM(tf.Module):
         for weight, value in zip(self.weights, self._pack(params)):
             weight.assign(value)
 
+    def check(self, x):
+        """Tokens x, int [B, T], as int32; raises InputError if they are none of this model's."""
+        return check_tokens(x, (None, self.sequence_length), self.vocab_size)
+
     def zero_state(self, num):
         """(h, c) before the first input, [num, H] each."""
         return tf.zeros([num, self.hidden_dim]), tf.zeros([num, self.hidden_dim])
 
-    def inputs(self, x):
-        """What the LSTM is fed to predict x [B, T], time-major: [T, B]."""
-        start = tf.fill([1, x.shape[0]], self.start_token)
-        return tf.concat([start, tf.transpose(x)[:-1]], 0)
-
-    def step(self, x, state):
-        """One step of the LSTM: inputs x [N, E], state (h, c) [N, H] each -> the next state."""
+    def step(self, embedded, state):
+        """One step: embedded input [N, E], state (h, c) [N, H] each -> the next state."""
         h, c = state
-        gates = tf.matmul(tf.concat([x, h], 1), self.kernel) + self.bias
+        gates = tf.matmul(tf.concat([embedded, h], 1), self.kernel) + self.bias
         i, f, o, g = tf.split(gates, 4, axis=1)
         c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
         return tf.sigmoid(o) * tf.tanh(c), c
 
-    def states(self, inputs):
-        """Inputs [T, B, E] -> the hidden states that predict the tokens, [T, B, H]."""
-        start = self.zero_state(inputs.shape[1])
-        return tf.scan(lambda state, x: self.step(x, state), inputs, start)[0]
+    def inputs(self, x):
+        """The tokens that the LSTM is fed to predict x [B, T], time-major: [T, B]."""
+        start = tf.fill([1, x.shape[0]], self.start_token)
+        return tf.concat([start, tf.transpose(x)[:-1]], 0)
+
+    def predict(self, embedded, x):
+        """log p(token | prefix) of x [B, T], given its embedded inputs [T, B, E]; [B, T]."""
+        start = self.zero_state(len(x))
+        h, _ = tf.scan(lambda state, e: self.step(e, state), embedded, start)
+        tokens = tf.reshape(tf.transpose(x), [-1])
+        h = tf.reshape(h, [-1, self.hidden_dim])
+        log_prob = token_log_prob(h, self.output_weights(), tokens)
+        return tf.transpose(tf.reshape(log_prob, x.shape[::-1]))
 
     def log_prob(self, x):
         """log p(token | prefix) of every token of x, int [B, T]; float32 [B, T], in nats."""
-        x = tf.convert_to_tensor(x, tf.int32)
-        return tf.concat([self._log_prob(piece) for piece in pieces(x)], 0)[: len(x)]
+        x = tf.constant(self.check(x))
+        return tf.concat([self._log_prob(rows) for rows in split_rows(x, 128)], 0)[: len(x)]
+
+    @tf.function(jit_compile=True)
+    def _log_prob(self, x):
+        return self.predict(tf.gather(self.embeddings, self.inputs(x)), x)
 
     def nll(self, x):
         """Mean of -log p(token | prefix) over the tokens of x, int [N, T], in nats per token."""
         return -float(np.mean(self.log_prob(x), dtype=np.float64))
 
-    @tf.function(jit_compile=True)  # saves 40 % of an NLL
-    def _log_prob(self, x):
-        # One time step after another saves 21 %: the logits of all would not stay in the cache.
-        states = self.states(tf.gather(self.embeddings, self.inputs(x)))
-        w = self.output_weights()
-        return tf.transpose(
-            tf.map_fn(
-                lambda step: token_log_prob(step[0], w, step[1]),
-                (states, tf.transpose(x)),
-                fn_output_signature=tf.float32,
-            )
-        )
-
-    def output_weights(self):
-        """W_out over b_out, [H + 1, M * BLOCKS], with tokens of probability 0 at the end."""
-        pad = -self.vocab_size % BLOCKS
-        b_out = tf.pad(self.b_out[None], [[0, 0], [0, pad]], constant_values=-1e30)
-        return tf.concat([tf.pad(self.W_out, [[0, 0], [0, pad]]), b_out], 0)
+    def sample(self, num):
+        """Draw num sequences at temperature 1, int32 [num, T]."""
+        check_number("num", num, 1, 10**7)
+        start = tf.tile(self.embeddings[self.start_token][None], [num, 1])
+        state = self.step(start, self.zero_state(num))
+        return self.complete(tf.zeros([num, self.sequence_length], tf.int32), 0, state)
 
     def complete(self, x, first, state):
         """Draw the tokens from position `first` on, the tokens before it being given.
@@ -142,7 +137,8 @@ class LSTM(tf.Module):
           int32 [N, T].
         """
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
-        parts = zip(*map(pieces, (x, *state, uniform)))
+        # With 208 rows at once a draw takes 1.3 times as long.
+        parts = zip(*(split_rows(part, 1664) for part in (x, *state, uniform)))
         first = tf.constant(first)
         return tf.concat([self._complete(x, first, h, c, u) for x, h, c, u in parts], 0)[: len(x)]
 
@@ -159,93 +155,11 @@ class LSTM(tf.Module):
             t += 1
         return tf.transpose(x)
 
-    def sample(self, num):
-        """Draw num sequences at temperature 1, int32 [num, T]."""
-        start = tf.tile(self.embeddings[self.start_token][None], [num, 1])
-        state = self.step(start, self.zero_state(num))
-        return self.complete(tf.zeros([num, self.sequence_length], tf.int32), 0, state)
-
-
-def flat(x):
-    """[B, T] -> [T * B], as the time-major states lie."""
-    return tf.reshape(tf.transpose(x), [-1])
-
-
-def pieces(x):
-    """Cut x [N, ...] into the fewest equal pieces of at most PIECE rows; the last one is padded."""
-    number = -(-len(x) // PIECE)
-    size = -(-len(x) // number)
-    padding = [[0, number * size - len(x)]] + [[0, 0]] * (len(x.shape) - 1)
-    return tf.split(tf.pad(x, padding), number)
-
-
-def with_one(h):
-    """h [N, H] -> [N, H + 1], so that a product with w = W_out over b_out adds the bias, too.
-
-    Adding it to the logits would cost a pass over them: this saves 12 to 23 % of a draw and a
-    quarter of an NLL.
-    """
-    return tf.concat([h, tf.ones([h.shape[0], 1])], 1)
-
-
-def numerators(h1, w):
-    """What a softmax over h1 w divides: h1 from with_one, w from LSTM.output_weights.
-
-    Returns:
-      logits [N, M, BLOCKS], in which token m * BLOCKS + b stands at [m, b]; the largest of each
-      row, [N]; the exponentials of the logits less that, [N, M, BLOCKS].
-    """
-    logits = tf.reshape(tf.matmul(h1, w), [h1.shape[0], -1, BLOCKS])
-    # Reduced axis by axis, here and in the sums: both axes at once take an NLL 4 to 14 % longer.
-    largest = tf.reduce_max(tf.reduce_max(logits, 1), 1)
-    return logits, largest, tf.exp(logits - largest[:, None, None])
-
-
-def draw(h, w, uniform):
-    """Tokens from softmax(h W_out + b_out): h [N, H], uniform random numbers [N, 2] -> int32 [N].
-
-    First a block, by the sum of its probabilities, then a token of it, so that only one block of
-    BLOCKS is looked through. Compiled, a draw so takes 62 % less time than with
-    tf.random.categorical.
-    """
-    logits, _, exponentials = numerators(with_one(h), w)
-    block = search(tf.reduce_sum(exponentials, 1), uniform[:, 0])
-    logits = tf.gather(logits, block, axis=2, batch_dims=1)
-    largest = tf.reduce_max(logits, 1, keepdims=True)
-    return search(tf.exp(logits - largest), uniform[:, 1]) * BLOCKS + block
-
-
-def search(weights, uniform):
-    """Indices drawn in proportion to weights [N, M], by inverse CDF, from uniform numbers [N]."""
-    sums = tf.cumsum(weights, axis=1)
-    # Only places of positive weight count, whatever the rounding of the sums.
-    reached = (sums > (uniform * sums[:, -1])[:, None]) & (weights > 0)
-    places = tf.range(weights.shape[1])
-    return tf.reduce_min(tf.where(reached, places, places[-1]), 1)
-
-
-@tf.custom_gradient
-def token_log_prob(h, w, x):
-    """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N].
-
-    The gradient uses the exponentials again: against automatic differentiation that saves 42 % of
-    an MLE step.
-    """
-    h1 = with_one(h)
-    _, largest, exponentials = numerators(h1, w)
-    total = tf.reduce_sum(tf.reduce_sum(exponentials, 1), 1)
-    at_x = tf.gather(tf.transpose(w), x)
-    log_prob = tf.reduce_sum(h1 * at_x, 1) - largest - tf.math.log(total)
-
-    def gradient(upstream):
-        upstream = upstream[:, None]
-        share = upstream / total[:, None]
-        e = tf.reshape(exponentials, [h.shape[0], -1])
-        dh = upstream * at_x - share * tf.matmul(e, w, transpose_b=True)
-        dw = tf.math.unsorted_segment_sum(upstream * h1, x, w.shape[1])
-        return dh[:, :-1], tf.transpose(dw) - tf.matmul(share * h1, e, transpose_a=True), None
-
-    return log_prob, gradient
+    def output_weights(self):
+        """W_out over b_out, [H + 1, M * BLOCKS], with tokens of probability 0 at the end."""
+        pad = -self.vocab_size % BLOCKS
+        b_out = tf.pad(self.b_out[None], [[0, 0], [0, pad]], constant_values=-1e30)
+        return tf.concat([tf.pad(self.W_out, [[0, 0], [0, pad]]), b_out], 0)
 
 
 class Generator(LSTM):
@@ -280,44 +194,110 @@ class Generator(LSTM):
         # batch does not touch decay and move the row all the same.
         self.pretrain_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         self.reinforce_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
+        for optimizer in (self.pretrain_optimizer, self.reinforce_optimizer):
+            optimizer._create_slots(self.weights)  # a tf.function makes variables only when new
 
     def pretrain_step(self, x):
         """One MLE step on x, int [B, T]; returns the loss before it, mean nats per token."""
-        return self._pretrain_step(tf.convert_to_tensor(x, tf.int32))
-
-    @tf.function
-    def _pretrain_step(self, x):
-        weight = tf.fill(tf.shape(x), 1 / tf.size(x, tf.float32))
-        return self._update(x, weight, self.pretrain_optimizer)
+        x = self.check(x)
+        return self._update(x, np.full(x.shape, 1 / x.size, np.float32), self.pretrain_optimizer)
 
     def reinforce_step(self, x, rewards):
         """One policy-gradient step on x, int [B, T], with rewards, float [B, T] (paper, eq. 6-8).
 
         Returns the loss before it: the sum over B and T of -reward * log p(token | prefix).
         """
-        x = tf.convert_to_tensor(x, tf.int32)
-        return self._reinforce_step(x, tf.cast(rewards, tf.float32))
+        x = self.check(x)
+        return self._update(x, check_array(rewards, x.shape, "rewards"), self.reinforce_optimizer)
 
     @tf.function
-    def _reinforce_step(self, x, rewards):
-        return self._update(x, rewards, self.reinforce_optimizer)
-
     def _update(self, x, weight, optimizer):
-        """Minimise the sum of -weight * log p, weight float [B, T]."""
-        loss, (rows, *gradients) = self._gradients(x, weight)
-        embeddings = tf.math.unsorted_segment_sum(rows, self.inputs(x), self.vocab_size)
-        optimizer.apply_gradients(zip([embeddings, *gradients], self.weights))
+        loss, gradients = self.gradients(x, weight)
+        optimizer.apply_gradients(zip(gradients, self.weights))
         return loss
 
     @tf.function(jit_compile=True)  # saves 19 % of an MLE step
-    def _gradients(self, x, weight):
-        """The loss and its clipped gradients; the embeddings' has a row per input, [T, B, E]."""
+    def gradients(self, x, weight):
+        """The sum of -weight * log p, [B, T] each, and its clipped gradients, as in `weights`."""
         with tf.GradientTape() as tape:
-            inputs = tf.gather(self.embeddings, self.inputs(x))
-            tape.watch(inputs)
-            h = tf.reshape(self.states(inputs), [-1, self.hidden_dim])
-            log_prob = token_log_prob(h, self.output_weights(), flat(x))
-            loss = -tf.reduce_sum(flat(weight) * tf.maximum(log_prob, LOG_FLOOR))
-        gradients = tape.gradient(loss, [inputs, *self.weights[1:]])
-        # The norm counts each looked-up row on its own; a token's rows are summed only later.
-        return loss, tf.clip_by_global_norm(gradients, self.grad_clip)[0]
+            inputs = self.inputs(x)
+            embedded = tf.gather(self.embeddings, inputs)
+            tape.watch(embedded)
+            loss = -tf.reduce_sum(weight * tf.maximum(self.predict(embedded, x), LOG_FLOOR))
+        gradients = tape.gradient(loss, [embedded, *self.weights[1:]])
+        # The norm counts each looked-up row on its own; a token's rows are summed only then.
+        (rows, *others), _ = tf.clip_by_global_norm(gradients, self.grad_clip)
+        return loss, [tf.math.unsorted_segment_sum(rows, inputs, self.vocab_size), *others]
+
+
+# --------------------------------------------------------------------------------------------------
+# The same mathematics, arranged for the machine.
+
+# A token is looked for in a block of tokens. With 32 blocks a draw takes 1.7 times as long.
+BLOCKS = 64
+
+
+def split_rows(x, most):
+    """Cut x [N, ...] into the fewest equal parts of at most so many rows; the last is padded."""
+    number = -(-len(x) // most)
+    size = -(-len(x) // number)
+    padding = [[0, number * size - len(x)]] + [[0, 0]] * (len(x.shape) - 1)
+    return tf.split(tf.pad(x, padding), number)
+
+
+def unnormalised_probs(h, w):
+    """softmax(h W_out + b_out), but for its division: h [N, H], w from LSTM.output_weights.
+
+    The bias is one more row of the product: adding it would cost 12 to 23 % of a draw.
+
+    Returns:
+      [h, 1], [N, H + 1]; the logits [N, M, BLOCKS], in which token m * BLOCKS + b stands at [m, b];
+      the largest of each row, [N]; the exponentials of the logits less that, [N, M, BLOCKS].
+    """
+    h1 = tf.concat([h, tf.ones([h.shape[0], 1])], 1)
+    logits = tf.reshape(tf.matmul(h1, w), [h.shape[0], -1, BLOCKS])
+    largest = tf.reduce_max(tf.reduce_max(logits, 1), 1)
+    return h1, logits, largest, tf.exp(logits - largest[:, None, None])
+
+
+def draw(h, w, uniform):
+    """Tokens from softmax(h W_out + b_out): h [N, H], uniform random numbers [N, 2] -> int32 [N].
+
+    First a block, by the sum of its probabilities, then a token of it, so that only one block of
+    BLOCKS is looked through: 62 % less time than by tf.random.categorical.
+    """
+    _, logits, _, probs = unnormalised_probs(h, w)
+    block = inverse_cdf(tf.reduce_sum(probs, 1), uniform[:, 0])
+    logits = tf.gather(logits, block, axis=2, batch_dims=1)
+    largest = tf.reduce_max(logits, 1, keepdims=True)
+    return inverse_cdf(tf.exp(logits - largest), uniform[:, 1]) * BLOCKS + block
+
+
+def inverse_cdf(weights, uniform):
+    """Indices drawn in proportion to weights [N, M], by uniform random numbers [N]."""
+    sums = tf.cumsum(weights, axis=1)
+    # Only places of positive weight count, whatever the rounding of the sums.
+    reached = (sums > (uniform * sums[:, -1])[:, None]) & (weights > 0)
+    places = tf.range(weights.shape[1])
+    return tf.reduce_min(tf.where(reached, places, places[-1]), 1)
+
+
+@tf.custom_gradient
+def token_log_prob(h, w, x):
+    """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N].
+
+    Its gradient takes the exponentials again, which saves 42 % of an MLE step.
+    """
+    h1, _, largest, probs = unnormalised_probs(h, w)
+    total = tf.reduce_sum(tf.reduce_sum(probs, 1), 1)
+    at_x = tf.gather(tf.transpose(w), x)
+    log_prob = tf.reduce_sum(h1 * at_x, 1) - largest - tf.math.log(total)
+
+    def gradient(upstream):
+        upstream = upstream[:, None]
+        share, p = upstream / total[:, None], tf.reshape(probs, [h.shape[0], -1])
+        dh = upstream * at_x - share * tf.matmul(p, w, transpose_b=True)
+        dw = tf.math.unsorted_segment_sum(upstream * h1, x, w.shape[1])
+        return dh[:, :-1], tf.transpose(dw) - tf.matmul(share * h1, p, transpose_a=True), None
+
+    return log_prob, gradient

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from dataloader import check_number
 from generator import LSTM
 
 
@@ -14,6 +15,7 @@ class Rollout:
     """
 
     def __init__(self, generator, update_rate=0.0):
+        check_number("update_rate", update_rate, 0, 1, (int, float))
         self.generator = generator
         self.update_rate = update_rate
         # The published program has a moving average here (r = 0.8), yet its rollouts always use the
@@ -26,10 +28,12 @@ class Rollout:
             )
             self.policy.rng = generator.rng
 
+    def reset(self):
+        """Let the policy be the generator as it is now (paper, Algorithm 1: beta <- theta)."""
+        self.policy.set_params(self.generator.get_params())
+
     def update_params(self):
         """Move the policy: w <- r w + (1 - r) w_generator; the embeddings are copied."""
-        if self.update_rate == 0:
-            return
         for w, new in zip(self.policy.weights, self.generator.weights):
             r = 0.0 if w is self.policy.embeddings else self.update_rate
             w.assign(r * w + (1 - r) * new)
@@ -46,7 +50,8 @@ class Rollout:
           float32 [B, T]: at t < T - 1 the mean score of rollout_num completions of x[:, :t + 1], at
           T - 1 the score of x itself.
         """
-        x = tf.convert_to_tensor(x, tf.int32)
+        check_number("rollout_num", rollout_num, 1, 10**6)
+        x = tf.constant(self.policy.check(x))
         inputs = tf.gather(self.policy.embeddings, self.policy.inputs(x))
         state = self.policy.zero_state(len(x))
         scores = []

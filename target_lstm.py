@@ -5,11 +5,13 @@ Run as a script, it draws an oracle of the sizes below and writes its file.
 """
 
 import io
+import math
 import pickle
+import zipfile
 
 import numpy as np
 
-from dataloader import InputError, write_file
+from dataloader import InputError, check_arrays, write_file
 from generator import LSTM, param_shapes
 
 VOCAB_SIZE = 5000
@@ -18,89 +20,116 @@ HIDDEN_DIM = 32
 SEED = 0
 TARGET_FILE = "save/target_params.npz"
 
+FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
+PICKLED = ("numpy.ndarray", "numpy.dtype", "_codecs.encode")  # what a pickled array names
+PICKLED += ("numpy.core.multiarray._reconstruct", "numpy.core.numeric._frombuffer")
+
 
 class TargetLSTM(LSTM):
     """The frozen oracle; its NLL of generated sequences measures the generator."""
 
     @classmethod
-    def load(cls, path, sequence_length, start_token=0, seed=0):
+    def load(cls, path, sequence_length, start_token=0, seed=0, sizes=None):
         """Read an oracle file: .npz, or a pickled list as the authors publish theirs.
 
+        Args:
+          path: the file.
+          sequence_length, start_token, seed: as of the LSTM.
+          sizes: V, E and H that it must have; None takes any.
+
         Raises:
-          InputError: no such file, not an oracle, or not 15 arrays that fit together.
+          InputError: no such file, not an oracle, or not of these sizes.
         """
-        params = read_params(path)
+        kind = f"an oracle of VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {sizes}" if sizes else "an oracle"
         try:
+            with open(path, "rb") as file:
+                params = read_params(file, sizes)
             return cls(params, sequence_length, start_token, seed)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        except Exception as error:  # whatever a damaged or hostile file provokes in the readers
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            reason = reason or type(error).__name__
+        raise InputError(f"{path}: expected {kind}, but {reason}")
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds NumPy arrays and refuses every other global before anything of it is called."""
+def read_params(file, sizes=None):
+    """The arrays of an open oracle file, in a list; of sizes V, E and H, if these are given."""
+    names = list(param_shapes(1, 1, 1))
+    if file.read(2) == b"PK":  # a zip archive, whose arrays could be far larger than the file
+        most = math.prod(sizes) if sizes else 2**28
+        if any(info.file_size > 8 * most for info in zipfile.ZipFile(file).infolist()):
+            raise InputError(f"it has an array of more than {8 * most} bytes")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            if arrays.files not in (names, [f"arr_{n}" for n in range(15)]):
+                raise InputError(f"its arrays are {arrays.files}, not {names}")
+            params = list(arrays.values())
+    else:
+        file.seek(0)
+        # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
+        found = ArrayUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
+        if type(found) not in (list, tuple) or len(found) != 15:
+            raise InputError("it is no list of 15 arrays")
+        params = [unpickled_array(array) for array in found]
+    return check_arrays(params, param_shapes(*sizes)) if sizes else params
+
+
+class Pickled:
+    """An object as a pickle describes it: its name, what that is called with, and its state."""
+
+    def __init__(self, name, args=()):
+        self.name, self.args = name, args
+
+    def __call__(self, *args):
+        return Pickled(self.name, args)
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class ArrayUnpickler(pickle._Unpickler):  # C's would make room for any memo index
+    """Calls nothing that a pickle names, and refuses names that no array needs."""
 
     def find_class(self, module, name):
-        module = module.replace("numpy._core", "numpy.core")  # NumPy 2 renamed it
-        if (module, name) not in ARRAY_GLOBALS:
+        if f"{module}.{name}".replace("numpy._core", "numpy.core") not in PICKLED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return ARRAY_GLOBALS[module, name]
+        return Pickled(name)
 
 
-# Functions of our own stand in for NumPy's where a pickle could otherwise set their attributes.
-ARRAY_GLOBALS = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): lambda kind, shape, code: np.ndarray([0], np.int8),
-    ("numpy.core.numeric", "_frombuffer"): lambda data, dtype, shape, order: np.frombuffer(
-        data, dtype
-    ).reshape(shape, order=order),
-    ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
+# A bytearray would be made of the length that is claimed, bytes are of what is there.
+ArrayUnpickler.dispatch = pickle._Unpickler.dispatch | {
+    pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8
 }
 
 
-def read_params(path):
-    """The arrays of an oracle file, a list in the file's order.
-
-    Raises:
-      InputError: the file cannot be read, or holds anything but arrays.
-    """
-    try:
-        with open(path, "rb") as file:
-            if file.read(2) == b"PK":  # a zip archive
-                with np.load(path, allow_pickle=False) as arrays:
-                    params = [arrays[name] for name in arrays.files]
-            else:
-                file.seek(0)
-                # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
-                params = ArrayUnpickler(file, encoding="latin1").load()
-    except OSError as error:
-        raise InputError(f"{path}: expected an oracle file, found: {error.strerror}") from error
-    except Exception as error:  # whatever a damaged or hostile file provokes in the readers
-        raise InputError(f"{path}: expected an oracle file, but {error}") from error
-    if not isinstance(params, (list, tuple)):
-        raise InputError(f"{path}: expected a list of arrays, found {type(params).__name__}")
-    for number, param in enumerate(params):
-        if not isinstance(param, np.ndarray):
-            found = type(param).__name__
-            raise InputError(f"{path}: expected a list of arrays, found {found} as number {number}")
-    return params
+def unpickled_array(found):
+    """The float array that a pickle describes."""
+    if not isinstance(found, Pickled):
+        raise InputError(f"it has something of type {type(found).__name__} among its arrays")
+    if found.name == "_frombuffer":
+        data, dtype, shape, order = found.args
+    else:
+        _, shape, dtype, fortran, data = found.state
+        order = "F" if fortran else "C"
+    if isinstance(data, Pickled):  # protocols 0 to 2 of Python 3 spell bytes as text
+        data = data.args[0]
+    data = data.encode("latin1") if isinstance(data, str) else data
+    kind = dtype.state[1] + dtype.args[0]
+    if type(data) is not bytes or kind not in FLOATS:
+        raise InputError("it has an array of other things than floating-point numbers")
+    return np.frombuffer(data, kind).reshape(shape, order=order)
 
 
 def write_params(path, params):
     """Write the 15 arrays as .npz, replacing the file in one step."""
-    data = io.BytesIO()
-    shapes = param_shapes(*params[0].shape, params[3].shape[0])
-    np.savez(data, **dict(zip(shapes, params)))
+    data, names = io.BytesIO(), param_shapes(1, 1, 1)
+    if len(params) != len(names):
+        raise InputError(f"{path}: expected {len(names)} arrays, found {len(params)}")
+    np.savez(data, **dict(zip(names, params)))
     write_file(path, data.getvalue())
 
 
 if __name__ == "__main__":
-    rng = np.random.default_rng(SEED)
-    write_params(
-        TARGET_FILE,
-        [
-            rng.standard_normal(shape, dtype=np.float32)
-            for shape in param_shapes(VOCAB_SIZE, EMB_DIM, HIDDEN_DIM).values()
-        ],
-    )
+    rng, shapes = np.random.default_rng(SEED), param_shapes(VOCAB_SIZE, EMB_DIM, HIDDEN_DIM)
+    params = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes.values()]
+    write_params(TARGET_FILE, params)
     print(f"{TARGET_FILE}: an oracle of {VOCAB_SIZE} tokens, written")

@@ -24,7 +24,8 @@ import numpy as np
 import tensorflow as tf
 
 import sequence_gan as c
-from dataloader import write_tokens
+from dataloader import token_text, write_file
+from discriminator import Discriminator
 from generator import Generator
 from rollout import Rollout
 from target_lstm import TargetLSTM
@@ -80,7 +81,9 @@ def main():
 
     oracle = TargetLSTM.load(c.TARGET_FILE, c.SEQ_LENGTH)
     generator = Generator(c.VOCAB_SIZE, c.EMB_DIM, c.HIDDEN_DIM, c.SEQ_LENGTH)
-    discriminator, rollout = c.make_discriminator(0), Rollout(generator)
+    cnn = c.DIS_EMBEDDING_DIM, c.DIS_FILTER_SIZES, c.DIS_NUM_FILTERS
+    discriminator = Discriminator(c.SEQ_LENGTH, c.VOCAB_SIZE, *cnn)
+    rollout = Rollout(generator)
     samples = oracle.sample(NUM).numpy()
     batch = samples[: c.BATCH_SIZE]
     y = np.arange(c.DIS_BATCH_SIZE) % 2
@@ -88,7 +91,7 @@ def main():
     def evaluation():
         x = generator.sample(NUM)
         with tempfile.TemporaryDirectory() as folder:
-            write_tokens(f"{folder}/eval_file.txt", x)
+            write_file(f"{folder}/eval_file.txt", token_text(x))
         return oracle.nll(x) + generator.nll(samples)
 
     draw = NUM * c.SEQ_LENGTH * LSTM_FLOPS
@@ -96,8 +99,7 @@ def main():
     weights = [sum(p.size for p in m.get_params()) for m in (generator, discriminator)]
     steps = NUM // c.BATCH_SIZE
     sets = c.DIS_PRETRAIN_ROUNDS + c.TOTAL_BATCH * c.D_STEPS
-    evaluations = sum(map(c.is_evaluated, range(c.PRE_EPOCH_NUM)))
-    evaluations += sum(c.is_evaluated(epoch, c.TOTAL_BATCH) for epoch in range(c.TOTAL_BATCH))
+    evaluations = sum(-(-n // c.EVAL_EVERY) for n in (c.PRE_EPOCH_NUM, c.TOTAL_BATCH)) + 1
     reward = rollouts * sum(range(c.SEQ_LENGTH)) * LSTM_FLOPS
     reward += (rollouts * (c.SEQ_LENGTH - 1) + c.BATCH_SIZE) * DIS_FLOPS
     # name: (work, times, FLOPs, weights that Adam updates, how often in a default run)

@@ -1,10 +1,16 @@
 """A small experiment as a user makes one: a copy of the program, constants edited, an oracle."""
 
+import contextlib
+import fcntl
+import os
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -101,14 +107,14 @@ def log(folder):
 def kill_until_finished(folder, kills, rng):
     """Kill a run after random numbers of saves, half the times within one; then finish it."""
     for _ in range(kills):
-        saves, within = rng.randint(0, 2), rng.random() < 0.5
-        before, seen = files(folder), set()
+        saves, within, seen = rng.randint(0, 2), rng.random() < 0.5, set(checkpoints(folder))
+        before = len(seen)
 
         def happened(saves=saves, within=within, before=before, seen=seen):
-            now = files(folder)
-            seen |= {name for name in now - before if name.endswith(".index")}
-            saving = any("temp" in name for name in now - before)
-            return len(seen) > saves or (len(seen) == saves and within and saving)
+            seen.update(checkpoints(folder))
+            done = len(seen) - before
+            saving = any((folder / "save/checkpoint").glob("*_temp*"))
+            return done > saves or (done == saves and within and saving)
 
         process = run_until(folder, happened)
         process.kill()
@@ -117,8 +123,27 @@ def kill_until_finished(folder, kills, rng):
     return run(folder)
 
 
-def files(folder):
-    return {path.name for path in (folder / "save/checkpoint").glob("*")}
+def checkpoints(folder):
+    """[(time of writing, path)] of the indices of the checkpoints, the newest last."""
+    paths = (folder / "save/checkpoint").glob("?.index")
+    return sorted((path.stat().st_mtime_ns, path) for path in paths)
+
+
+def run_on_terminal(folder, columns):
+    """Run it to its end on a terminal of so many columns: all that the terminal was sent."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "sequence_gan.py"], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    screen = b""
+    with contextlib.suppress(OSError):  # the terminal's end
+        while data := os.read(ours, 65536):
+            screen += data
+    os.close(ours)
+    assert process.wait() == 0, screen.decode()
+    return screen.decode()
 
 
 def outputs(folder):

@@ -1,71 +1,27 @@
-"""Token files, batches and labels."""
+"""Files, batches and labels."""
+
+import os
 
 import numpy as np
 import pytest
 
-from dataloader import batches, labelled_batches, read_tokens, write_tokens
-
-T, V = 3, 20
+from dataloader import InputError, batches, keep_aside, labelled_batches, token_text, write_file
 
 
-def read(tmp_path, data):
-    (tmp_path / "x.txt").write_bytes(data)
-    return read_tokens(f"{tmp_path}/x.txt", T, V)
-
-
-def test_a_file_has_one_sequence_a_line_in_decimal_separated_by_spaces(tmp_path):
-    write_tokens(f"{tmp_path}/x.txt", np.array([[0, 19, 7], [1, 2, 3]]))
-    assert (tmp_path / "x.txt").read_bytes() == b"0 19 7\n1 2 3\n"
-    assert list(tmp_path.iterdir()) == [tmp_path / "x.txt"]
-
-
-def test_what_is_written_is_read_back(tmp_path):
-    x = np.random.default_rng(0).integers(0, V, (50, T), np.int32)
-    write_tokens(f"{tmp_path}/x.txt", x)
-    np.testing.assert_array_equal(read_tokens(f"{tmp_path}/x.txt", T, V), x)
-
-
-def test_blanks_at_the_end_and_foreign_line_ends_are_taken(tmp_path):
-    expected = [[1, 2, 3], [4, 5, 6]]
-    np.testing.assert_array_equal(read(tmp_path, b"1 2 3 \r\n4 5 6"), expected)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", r"x\.txt: expected a token file, found it empty"),
-        (b"1 2 3\n1 2\n", r"x\.txt, line 2: expected 3 tokens, found 2"),
-        (b"1 2 3 4\n", r"x\.txt, line 1: expected 3 tokens, found 4"),
-        (b"1 2 3\n\n1 2 3\n", r"line 2: expected 3 tokens, found 0"),
-        (b"1 x 3\n", r"line 1: expected tokens from 0 to 19, found 'x'"),
-        (b"1 2.0 3\n", r"line 1: .* found '2\.0'"),
-        (b"1 1_0 3\n", r"line 1: .* found '1_0'"),
-        (b"1 2 3\n1 2 20\n", r"line 2: expected tokens from 0 to 19, found '20'"),
-        (b"1 -2 3\n", r"line 1: .* found '-2'"),
-        (b"1 2 \xff\n", r"line 1: .* found"),
-        (b"1 2 99999999999999999999\n", r"line 1: .* found '99999999999999999999'"),
-    ],
-)
-def test_bad_files_are_refused_by_file_line_and_finding(tmp_path, data, message):
-    with pytest.raises(ValueError, match=message):
-        read(tmp_path, data)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"none\.txt: expected a token file, found: No such file"):
-        read_tokens(f"{tmp_path}/none.txt", T, V)
+def test_tokens_are_text_in_decimal_a_sequence_a_line():
+    assert token_text(np.array([[0, 19, 7], [1, 2, 3]])) == "0 19 7\n1 2 3\n"
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "x.txt"
-    write_tokens(path, [[1, 2, 3]])
+    write_file(path, "1 2 3\n")
 
     def full(source, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match="No space"):
-        write_tokens(path, [[4, 5, 6]])
+        write_file(path, "4 5 6\n")
     assert path.read_bytes() == b"1 2 3\n" and list(tmp_path.iterdir()) == [path]
 
 
@@ -91,3 +47,36 @@ def test_the_shuffle_is_uniform():
         places[np.flatnonzero(x[0, :, 0] == 0)] += 1
     expected = draws / 20
     assert ((places - expected) ** 2 / expected).sum() < 19 + 4 * np.sqrt(2 * 19) + 8
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link", "a link to nothing", "a pipe"])
+def test_what_is_no_plain_file_is_neither_replaced_nor_moved(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "save").mkdir()
+    path, other = tmp_path / "save/real_data.txt", tmp_path / "other.txt"
+    other.write_text("mine")
+    make = {
+        "a folder": path.mkdir,
+        "a link": lambda: path.symlink_to(other),
+        "a link to nothing": lambda: path.symlink_to("nowhere"),
+        "a pipe": lambda: os.mkfifo(path),
+    }
+    make[kind]()
+    before = os.lstat(path)
+    for touch in (lambda: write_file("save/real_data.txt", "x"), lambda: keep_aside([path])):
+        with pytest.raises(InputError, match=r"real_data\.txt: expected a plain file or nothing"):
+            touch()
+    assert os.lstat(path) == before and other.read_text() == "mine"
+    assert list((tmp_path / "save").iterdir()) == [path]
+
+
+def test_kept_files_meet_no_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "save/checkpoint").mkdir(parents=True)
+    for number in range(3):
+        for name in ("a.txt", "checkpoint/a.index"):
+            (tmp_path / "save" / name).write_text(f"{number}")
+        keep_aside(["save/a.txt", "save/b.txt", "save/checkpoint/a.index"], "now")
+    for number, folder in enumerate(("run-now", "run-now-too", "run-now-too-too")):
+        for name in ("a.txt", "checkpoint/a.index"):
+            assert (tmp_path / "save" / folder / name).read_text() == f"{number}"

@@ -9,8 +9,7 @@ import signal
 import experiment
 import pytest
 
-import sequence_gan
-from dataloader import InputError, TextLog, write_file
+from dataloader import TextLog, write_file
 
 METRICS = "save/metrics.csv"
 
@@ -29,20 +28,21 @@ def without_seconds(path):
     return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
 
 
-def checkpoints(folder):
-    return sorted(
-        (folder / "save/checkpoint").glob("ckpt-*.index"), key=lambda p: p.stat().st_mtime
-    )
-
-
-def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_one(
-    finished, tmp_path
-):
-    folder = experiment.make(tmp_path)
-    code, _, err = experiment.kill_until_finished(folder, 2, random.Random(1))
-    assert code == 0, err
-    assert experiment.outputs(folder) == experiment.outputs(finished[0])
-    assert without_seconds(folder / METRICS) == without_seconds(finished[0] / METRICS)
+def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
+    # A rollout policy that lags behind has weights of its own to come back to.
+    folders = [tmp_path / "disturbed", tmp_path / "undisturbed"]
+    for folder in folders:
+        folder.mkdir()
+        experiment.make(folder, ROLLOUT_UPDATE_RATE=0.8, TOTAL_BATCH=5)
+    process = experiment.run_until(folders[0], lambda: evaluations(folders[0]) > 4)
+    process.kill()  # in the adversarial stage
+    process.communicate()
+    for folder, kills in zip(folders, (2, 0)):
+        code, _, err = experiment.kill_until_finished(folder, kills, random.Random(1))
+        assert code == 0, err
+    assert experiment.outputs(folders[0]) == experiment.outputs(folders[1])
+    assert without_seconds(folders[0] / METRICS) == without_seconds(folders[1] / METRICS)
+    assert not list(folders[0].glob("save/run-*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -52,7 +52,7 @@ def test_a_signal_ends_the_run_with_word_of_what_is_kept(unfinished, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and err == ""
-    assert out.startswith("SeqGAN, going on after 6 MLE epochs, 2 discriminator rounds, 0 adv")
+    assert out.startswith("SeqGAN, going on after {'mle': 6, 'discriminator': 2}, on ")
     assert "Stopped: save/checkpoint holds the run" in out and "same command goes on" in out
 
 
@@ -62,12 +62,54 @@ def test_other_settings_are_refused_with_old_and_new_value(unfinished, monkeypat
     assert "delete that folder to start afresh" in error and "\n" not in error
 
 
-def test_another_positive_file_is_refused(unfinished, monkeypatch):
-    path = unfinished / "save/real_data.txt"
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join(lines[::-1]) + "\n")
-    error = experiment.refusal(unfinished, monkeypatch)
-    assert re.search(r"POSITIVE_FILE \(its SHA-256\) was '\w+', is '\w+'", error)
+def test_files_that_are_not_the_run_s_are_kept_aside(unfinished, finished):
+    texts = {"real_data.txt": "mine\n", "experiment-log.txt": "pre-training...\nnoted by me\n"}
+    for name, text in texts.items():
+        (unfinished / "save" / name).write_text(text)
+    code, _, err = experiment.run(unfinished)
+    assert code == 0, err
+    for name, text in texts.items():
+        assert [p.read_text() for p in unfinished.glob(f"save/run-*/{name}")] == [text]
+    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+
+
+def test_a_first_run_destroys_nobody_s_file(tmp_path):
+    folder = experiment.make(tmp_path, PRE_EPOCH_NUM=0, DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
+    names = ["real_data.txt", "generator.npz", "eval_file.txt", "metrics.csv", "learning-curve.png"]
+    for name in names:
+        (folder / "save" / name).write_text(f"my {name}")
+    code, out, err = experiment.run(folder)
+    assert code == 0 and "Kept in save/run-" in out, err
+    for name in names:
+        assert [p.read_text() for p in folder.glob(f"save/run-*/{name}")] == [f"my {name}"]
+
+
+def test_changed_code_is_said_in_a_line_and_the_run_goes_on(unfinished, finished):
+    with open(unfinished / "rollout.py", "a") as file:
+        file.write("# another\n")
+    code, out, err = experiment.run(unfinished)
+    assert code == 0, err
+    assert re.match(r"Changed since 20[\dT-]+: rollout\.py\nSeqGAN, going on after", out)
+    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+
+
+@pytest.mark.parametrize("kind", ["finished", "interrupted"])
+def test_a_run_can_be_made_longer(request, tmp_path, finished, kind):
+    source = request.getfixturevalue(kind)
+    folder = shutil.copytree(source[0] if kind == "finished" else source, tmp_path / "run")
+    experiment.edit(folder, TOTAL_BATCH=5)
+    code, out, err = experiment.run(folder)
+    assert code == 0 and "going on after {'mle': 6, 'discriminator': 2" in out, err
+    longer = tmp_path / "longer"
+    longer.mkdir()
+    experiment.make(longer, TOTAL_BATCH=5)
+    assert experiment.run(longer)[0] == 0
+    assert experiment.outputs(folder) == experiment.outputs(longer)
+
+
+def test_a_run_is_not_made_shorter_than_it_is(finished, unfinished, monkeypatch):
+    error = experiment.refusal(unfinished, monkeypatch, TOTAL_BATCH=0)
+    assert "TOTAL_BATCH was 3, is 0" in error
 
 
 def test_another_oracle_is_refused(unfinished, monkeypatch):
@@ -77,6 +119,7 @@ def test_another_oracle_is_refused(unfinished, monkeypatch):
 
 def test_a_second_run_in_the_same_folder_is_refused_at_once(unfinished):
     log = experiment.log(unfinished)
+    experiment.edit(unfinished, TOTAL_BATCH=1000)
     first = experiment.run_until(unfinished, lambda: experiment.log(unfinished) != log)
     code, _, err = experiment.run(unfinished)
     assert code == 1 and "another run is under way in this folder" in err
@@ -100,68 +143,42 @@ def test_the_run_after_a_finished_one_is_new_follows_its_seed_and_keeps_the_old(
     assert new != old
 
 
-def test_resume_false_starts_afresh_and_keeps_what_was_there(unfinished, finished):
+def test_without_its_checkpoint_a_run_starts_afresh_and_the_old_is_kept(unfinished, finished):
     log = experiment.log(unfinished)
-    experiment.edit(unfinished, RESUME=False)
+    shutil.rmtree(unfinished / "save/checkpoint")
     code, _, err = experiment.run(unfinished)
     assert code == 0, err
     assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
     (kept,) = (unfinished / "save").glob("run-*")
-    assert (kept / "experiment-log.txt").read_text() == log and any((kept / "checkpoint").iterdir())
-    assert not (unfinished / "save/checkpoint").exists()
+    assert (kept / "experiment-log.txt").read_text() == log
 
 
-def test_damage_that_can_be_undone_is_undone_and_leftovers_of_kills_are_removed(
-    unfinished, finished
-):
-    # The newest checkpoint cut short, the log cut short, the real data gone, the metrics renamed.
-    *_, newest = checkpoints(unfinished)
-    data = newest.with_name(newest.name.replace(".index", ".data-00000-of-00001"))
+def test_damage_that_can_be_undone_is_undone(unfinished, finished):
+    # The newest checkpoint cut short, a save begun, the log cut short, two files gone.
+    *_, (_, newest) = experiment.checkpoints(unfinished)
+    data = newest.with_suffix(".data-00000-of-00001")
     data.write_bytes(data.read_bytes()[:-100])
+    begun = newest.with_name(f"{newest.stem}_temp")
+    begun.mkdir()
+    (begun / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
     log = unfinished / "save/experiment-log.txt"
     log.write_text(log.read_text()[:40])
     (unfinished / "save/real_data.txt").unlink()
-    experiment.edit(unfinished, METRICS_FILE="save/rows.csv")
-    # Kills came after a checkpoint and before its place in the list, within a save, before its end.
-    folder = unfinished / "save/checkpoint"
-    (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\n')
-    (folder / "ckpt-99_temp").mkdir()
-    (folder / "ckpt-99_temp/part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
-    (folder / "ckpt-99.data-00000-of-00001").write_bytes(b"no index yet")
-    (folder / "checkpoint.tmp0123").write_text("")
+    (unfinished / METRICS).unlink()
     code, _, err = experiment.run(unfinished)
     assert code == 0, err
     assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
-    rows = [f / name for f, name in ((unfinished, "save/rows.csv"), (finished[0], METRICS))]
-    assert without_seconds(rows[0]) == without_seconds(rows[1])
-    left = experiment.files(unfinished)
-    assert len(left) == 5 and len({name.split(".")[0] for name in left} - {"checkpoint"}) == 2, left
-
-
-def test_a_new_sequence_length_is_named_before_any_file_is_read(unfinished, monkeypatch):
-    (unfinished / "save/real_data.txt").unlink()
-    error = experiment.refusal(unfinished, monkeypatch, SEQ_LENGTH=5)
-    assert "SEQ_LENGTH was 6, is 5" in error
-    assert not (unfinished / "save/real_data.txt").exists()
+    assert without_seconds(unfinished / METRICS) == without_seconds(finished[0] / METRICS)
+    assert len(list((unfinished / "save/checkpoint").iterdir())) == 4
 
 
 def test_without_a_whole_checkpoint_nothing_is_touched(unfinished, monkeypatch):
     log = experiment.log(unfinished)
-    for index in checkpoints(unfinished):
+    for _, index in experiment.checkpoints(unfinished):
         index.write_bytes(b"")
     error = experiment.refusal(unfinished, monkeypatch)
-    assert error.startswith("save/checkpoint: no checkpoint in it can be read; move it")
+    assert error.startswith("save/checkpoint: cannot be read; move it away to start afresh")
     assert experiment.log(unfinished) == log
-
-
-def test_an_edited_log_is_refused_by_line(unfinished):
-    path, log = unfinished / "save/experiment-log.txt", experiment.log(unfinished)
-    edited = path.read_text().replace("epoch:\t2", "epoch:\t3")
-    for line, text in [(3, edited), (1, log.replace("\n", "\r\n"))]:
-        path.write_bytes(text.encode())
-        with pytest.raises(InputError, match=f"experiment-log.txt, line {line}: the run had"):
-            TextLog(path, log)
-        assert path.read_bytes() == text.encode()
 
 
 def test_a_log_moved_away_during_a_run_is_whole_again_at_its_next_line(tmp_path):
@@ -173,24 +190,16 @@ def test_a_log_moved_away_during_a_run_is_whole_again_at_its_next_line(tmp_path)
     assert path.read_text() == "pre-training...\none\ntwo\n"
 
 
-def test_a_generator_alone_is_kept_when_a_new_run_starts(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "save").mkdir()
-    (tmp_path / "save/generator.npz").write_bytes(b"trained")
-    sequence_gan.keep_earlier_run("2026-01-01T00-00-00")
-    kept = tmp_path / "save/run-2026-01-01T00-00-00/generator.npz"
-    assert kept.read_bytes() == b"trained" and not (tmp_path / "save/generator.npz").exists()
-
-
 def test_a_full_disk_ends_the_run_with_one_line_and_leaves_log_and_checkpoint(unfinished):
-    log, before = experiment.log(unfinished), [p.name for p in checkpoints(unfinished)]
+    log, newest = experiment.log(unfinished), experiment.checkpoints(unfinished)[-1]
     # No file may pass 20 kB: sequences and logs fit, the next checkpoint does not.
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))}
     code, _, err = experiment.run(unfinished, **limit)
-    assert code == 1 and err.startswith("sequence_gan.py: save/checkpoint: cannot save: save/")
+    assert code == 1
+    assert re.match(r"sequence_gan\.py: save/checkpoint/[ab]: cannot be written: save/", err), err
     assert err.count("\n") == 1
     assert experiment.log(unfinished).startswith(log)
-    assert [p.name for p in checkpoints(unfinished)] == before
+    assert newest in experiment.checkpoints(unfinished)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
