@@ -1,8 +1,11 @@
 """Files and batches: how sequences and logs reach the disk, and how batches are made of them."""
 
+import collections
 import contextlib
+import csv
 import hashlib
 import io
+import itertools
 import os
 import re
 import shutil
@@ -11,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+
+END, UNKNOWN = 0, 1  # the number that ends a line of a text, and that of every unknown word
 
 
 class InputError(ValueError):
@@ -59,24 +64,26 @@ def is_plain_file(path):
     return plain
 
 
-def write_file(path, data):
-    """Replace the file at path by data, text or bytes, in one step: a reader sees all or nothing.
-
-    Raises:
-      OSError: it cannot be written; the message names the path.
-    """
-    beside = f"{path}.tmp"
-    is_plain_file(path)
+def put(path, data, mode="wb"):
+    """Write bytes to a file, through to the disk; an OSError names the file."""
     try:
-        with open(beside, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+        with open(path, mode) as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
     except OSError as error:
-        if os.path.exists(beside):
-            os.remove(beside)
         raise OSError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_file(path, data):
+    """Replace the file at path by text or bytes in one step: a reader sees all of it or none."""
+    is_plain_file(path)
+    beside = f"{path}.tmp"
+    try:
+        put(beside, data.encode() if isinstance(data, str) else data)
+        os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
 
 
 def flush_to_disk(*paths):
@@ -90,11 +97,7 @@ def flush_to_disk(*paths):
 
 
 def keep_aside(paths, ended=None):
-    """Move files of save/ that are in the way into save/run-<time>, by when their run ended.
-
-    Raises:
-      InputError: what is in the way is not a plain file; nothing is moved then.
-    """
+    """Move files of save/ that are in the way into save/run-<time>, by when their run ended."""
     paths = [path for path in paths if is_plain_file(path)]
     if not paths:
         return
@@ -109,9 +112,71 @@ def keep_aside(paths, ended=None):
     print(f"Kept in {folder}: {', '.join(map(os.path.basename, paths))}")
 
 
-def token_text(x):
-    """Sequences x, int [N, T], one a line, tokens in decimal separated by single spaces."""
-    return "".join(" ".join(map(str, row)) + "\n" for row in np.asarray(x).tolist())
+def bring_back(path, text):
+    """Have a file hold text, whether it holds less or more of it; anything else is kept aside."""
+    now = read_text(path)
+    if not (now.startswith(text) or text.startswith(now)):
+        keep_aside([path])
+    write_file(path, text)
+
+
+def append_line(path, text):
+    """Write the last line of a text, of which the lines before it are in the file already."""
+    if not os.path.exists(path):  # moved away meanwhile
+        return write_file(path, text)
+    put(path, text.encode().splitlines(keepends=True)[-1], "ab")
+
+
+def lengths(x, end):
+    """The number of tokens before the first `end`, of each row of x [N, T]; [N]."""
+    return np.sum(np.cumsum(np.asarray(x) == end, 1) == 0, 1)
+
+
+def token_text(x, words=None):
+    """Sequences x, int [N, T], one a line, tokens in decimal; or in words, up to the first END."""
+    rows = np.asarray(x).tolist()
+    if words:
+        rows = [[words[t] for t in itertools.takewhile(lambda t: t != END, row)] for row in rows]
+    return "".join(" ".join(map(str, row)) + "\n" for row in rows)
+
+
+def read_words(path):
+    """The words of each line of a text, empty ones left out, and how many these are."""
+    lines = Path(path).read_bytes().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            lines[number - 1] = line.decode("utf-8-sig").split()
+        except UnicodeDecodeError:
+            raise InputError(f"{path}, line {number}: expected UTF-8, found {line!r:.60}") from None
+    if not any(lines):
+        raise InputError(f"{path}: expected a text, found no words in it")
+    return [line for line in lines if line], lines.count([])
+
+
+def read_corpus(text_file, test_file, vocab_size, length, rng):
+    """A text: its words by number, its lines and held-out lines (a tenth, drawn by rng, without a
+    test_file) as int32 [N, length]. END ends a line and fills it up."""
+    lines, empty = read_words(text_file)
+    if test_file:
+        test, _ = read_words(test_file)
+    else:
+        held = rng.permutation(len(lines)) < len(lines) / 10
+        lines, test = ([lines[n] for n in np.flatnonzero(part)] for part in (~held, held))
+    counts = collections.Counter(itertools.chain.from_iterable(lines))
+    words = ["<end>", "<unknown>"]
+    words += [word for word, _ in counts.most_common() if word not in words][: vocab_size - 2]
+    number = {word: n for n, word in enumerate(words)}
+    x, held_out = (np.full([len(part), length], END, np.int32) for part in (lines, test))
+    for row, line in zip((*x, *held_out), lines + test):
+        row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:length]]
+    cut, unknown = sum(len(line) > length for line in lines), np.mean(x[x != END] == UNKNOWN)
+    print(
+        f"{text_file}: {len(lines)} lines to learn, {len(test)} held out, {empty} empty, {cut} cut"
+    )
+    print(f"  to {length} words; {len(words) - 2} words known, {unknown:.1%} of all are unknown")
+    if (held_out <= UNKNOWN).all():
+        raise InputError(f"{test_file or text_file}: expected known words in held-out lines")
+    return words, x, held_out
 
 
 def batches(x, batch_size):
@@ -121,15 +186,8 @@ def batches(x, batch_size):
 
 
 def labelled_batches(positives, negatives, batch_size, rng):
-    """Join real sequences (label 1) with generated ones (label 0) and shuffle them once.
-
-    Args:
-      positives, negatives: int32 [N, T] each, of any lengths.
-      rng: numpy.random.Generator.
-
-    Returns:
-      x int32 [n, batch_size, T] and y int32 [n, batch_size].
-    """
+    """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng:
+    x int32 [n, batch_size, T] and y int32 [n, batch_size]."""
     x = np.concatenate([positives, negatives])
     y = np.repeat(np.int32([1, 0]), [len(positives), len(negatives)])
     order = rng.permutation(len(x))
@@ -144,14 +202,7 @@ def check_number(name, value, least, most, kinds=(int,)):
 
 
 def check_tokens(x, shape, number, what="x"):
-    """int32 array of tokens; raises InputError unless x is whole numbers from 0 to number - 1.
-
-    Args:
-      x: array-like.
-      shape: that it must have; None stands for any length above 0.
-      number: V of tokens, 2 of labels.
-      what: its name in the message.
-    """
+    """x as int32; InputError unless integers from 0 to number - 1 of a shape (None: any length)."""
     x = np.asarray(x)
     fits = len(x.shape) == len(shape) and all(n and s in (None, n) for n, s in zip(x.shape, shape))
     if not fits or x.dtype.kind not in "iu":
@@ -167,7 +218,7 @@ def check_array(array, shape, what):
     array = np.asarray(array)
     if array.shape != tuple(shape):
         raise InputError(f"{what}: expected shape {list(shape)}, found {list(array.shape)}")
-    if not np.issubdtype(array.dtype, np.floating):
+    if array.dtype.kind != "f":
         raise InputError(f"{what}: expected floating-point numbers, found {array.dtype}")
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
@@ -184,40 +235,8 @@ def check_arrays(arrays, shapes):
     return [check_array(a, shape, f"array {n} ({name})") for n, (a, (name, shape)) in rows]
 
 
-class TextLog:
-    """A text file that only grows, line by line, each on the disk when `append` returns.
-
-    Args:
-      path: the file; if it holds anything else than text, less or more of it, it is kept aside.
-      text: what of it counts, and what it is brought back to.
-    """
-
-    def __init__(self, path, text):
-        self.path, self.text = path, text
-        now = read_text(path)
-        if not (now.startswith(text) or text.startswith(now)):
-            keep_aside([path])
-        write_file(path, text)
-
-    def append(self, line):
-        self.text += f"{line}\n"
-        if not os.path.exists(self.path):  # moved away meanwhile
-            return write_file(self.path, self.text)
-        try:
-            with open(self.path, "ab") as file:
-                file.write(f"{line}\n".encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OSError(f"{self.path}: cannot be written: {error.strerror}") from error
-
-
 def read_log(path):
-    """Read an experiment log, ours or the published one; InputError names a line that is none.
-
-    Returns:
-      {"pre-training": (epochs, nlls), "adversarial training": (epochs, nlls)}, in lists.
-    """
+    """{"pre-training": (epochs, NLLs), "adversarial training": (epochs, NLLs)} of a log."""
     curves, stage = {"pre-training": ([], []), "adversarial training": ([], [])}, None
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
@@ -233,31 +252,31 @@ def read_log(path):
     return curves
 
 
-def plot_learning_curves(logs, picture):
-    """Draw oracle NLL over epochs, MLE and then adversarial training, as in the paper's Figure 2.
-
-    Args:
-      logs: {label: path of an experiment log}, any number of them.
-      picture: path of the PNG, replaced in one step.
-    """
+def plot_learning_curves(logs, picture, metrics=None):
+    """Draw logs, {label: path}, as in the paper's Figure 2; below them BLEU, if metrics has any."""
     from matplotlib.figure import Figure  # its import takes a second, and a run can do without
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
+    rows = csv.DictReader(read_text(metrics).splitlines() if metrics else [])
+    rows = [row for row in rows if row["bleu_2"]]
+    figure = Figure(figsize=(7, 7 if rows else 4.2), layout="constrained")
+    panels = figure.subplots(2 if rows else 1, sharex=True, squeeze=False)[:, 0]
     for label, path in logs.items():
         (mle_epochs, mle), (epochs, nlls) = read_log(path).values()
         # A log names no number of MLE epochs: the stage ends one interval after its last line.
         interval = mle_epochs[1] - mle_epochs[0] if len(mle_epochs) > 1 else 1
         end = mle_epochs[-1] + interval if mle_epochs else 0
         x = mle_epochs + [end + epoch for epoch in epochs]
-        axes.plot(x, mle + nlls, label=label, marker=".", linewidth=1.5)
+        panels[0].plot(x, mle + nlls, label=label, marker=".", linewidth=1.5)
         if epochs and mle_epochs:
-            axes.axvline(end, color="gray", linestyle="--", linewidth=1)
-    axes.set_xlabel("epoch (MLE, then adversarial training right of the dashed line)")
-    axes.set_ylabel("NLL under the oracle (nats per token)")
-    axes.grid(alpha=0.3)
-    if len(logs) > 1:
-        axes.legend()
+            panels[0].axvline(end, color="gray", linestyle="--", linewidth=1)
+    for name in [name for name in (rows and rows[0]) if "bleu" in name]:
+        y, style = [float(row[name]) for row in rows], ":" if "self" in name else "-"
+        panels[1].plot(x[: len(y)], y, style, color=f"C{name[-1]}", label=name)
+    panels[0].set_ylabel("NLL of held-out lines" if rows else "NLL under the oracle")
+    panels[-1].set_xlabel("epoch (MLE, then adversarial training); NLL in nats per token")
+    for panel in panels:
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small")
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=150)
     write_file(picture, data.getvalue())

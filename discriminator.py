@@ -7,7 +7,7 @@ B = batch, T = sequence length, E = embedding, P = number of features (filters o
 import numpy as np
 import tensorflow as tf
 
-from dataloader import InputError, check_arrays, check_number, check_tokens
+from dataloader import check_arrays, check_number, check_tokens
 
 
 class Discriminator(tf.Module):
@@ -16,10 +16,8 @@ class Discriminator(tf.Module):
     Args:
       sequence_length, vocab_size, embedding_dim: T, V, E.
       filter_sizes, num_filters: widths of the convolutions (at most T), filters of each width.
-      dropout_keep_prob: of the highway layer's output, in training.
-      l2_reg_lambda: weight of the penalty on the output layer.
-      learning_rate: of Adam.
-      seed: of initial values and dropout.
+      dropout_keep_prob, l2_reg_lambda: of the highway layer's output, of the output layer.
+      learning_rate, seed: Adam's, that of initial values and dropout.
     """
 
     def __init__(
@@ -35,17 +33,15 @@ class Discriminator(tf.Module):
         seed=0,
     ):
         super().__init__()
-        if len(set(filter_sizes)) != len(num_filters):
-            raise InputError(f"expected a number for each of {filter_sizes=}, found {num_filters=}")
+        check_number("different filter_sizes", len(set(filter_sizes)), *2 * [len(num_filters)])
         for f, n in zip(filter_sizes, num_filters):
-            check_number("filter size", f, 1, sequence_length)
-            check_number("number of filters", n, 1, 10**6)
+            check_number("a number of filter_sizes", f, 1, sequence_length)
+            check_number("a number of num_filters", n, 1, 10**6)
         check_number("dropout_keep_prob", dropout_keep_prob, 1e-6, 1, (int, float))
         check_number("seed", seed, 0, 2**64 - 1)
         self.shape, self.vocab_size = (None, sequence_length), vocab_size
         self.filter_sizes = tuple(filter_sizes)
-        self.dropout_keep_prob = dropout_keep_prob
-        self.l2_reg_lambda = l2_reg_lambda
+        self.dropout_keep_prob, self.l2_reg_lambda = dropout_keep_prob, l2_reg_lambda
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
         # TensorFlow 1's Adam: one fused kernel a variable saves 19 % of a step against Keras 3's.
         self.optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
@@ -111,11 +107,8 @@ class Discriminator(tf.Module):
         return tf.nn.softmax(self.logits(x, training=False))[:, 1]
 
     def train_step(self, x, y):
-        """One step of Adam on x, int [B, T], with labels y, int [B], 1 = real.
-
-        Returns the loss before the step, in nats: mean cross-entropy, plus l2_reg_lambda times half
-        the squared norm of the output layer.
-        """
+        """One step of Adam on x, int [B, T], with labels y, int [B], 1 = real; the loss before it,
+        mean cross-entropy in nats and l2_reg_lambda / 2 times the squared output weights."""
         x = check_tokens(x, self.shape, self.vocab_size)
         return self._train_step(x, check_tokens(y, (len(x),), 2, "y"))
 
@@ -140,7 +133,7 @@ class Discriminator(tf.Module):
 
 @tf.custom_gradient
 def linear(x, w):
-    """x [B, n] times the transpose of w [m, n] -> [B, m], its two gradients in an order."""
+    """x [B, n] times the transpose of w [m, n] -> [B, m]."""
 
     def gradient(upstream):
         dx = tf.matmul(upstream, w)
@@ -156,8 +149,8 @@ def linear(x, w):
 def convolve_and_max(e, w):
     """Largest value over time of a valid convolution: e [B, T, E], w [f, E, 1, n] -> [B, n].
 
-    Positions that share the maximum share its gradient. Both products with the windows written out
-    save 9 % of a training step: the gradient of tf.nn.conv1d is slow for wide filters.
+    Positions that share the maximum share its gradient. Writing the windows out for both products
+    saves 9 % of a training step: the gradient of tf.nn.conv1d is slow for wide filters.
     """
     f, emb, _, n = w.shape
     places = e.shape[1] - f + 1

@@ -7,7 +7,7 @@ B = batch, T = sequence length, V = vocabulary, E = embedding, H = hidden size; 
 import numpy as np
 import tensorflow as tf
 
-from dataloader import InputError, check_array, check_arrays, check_number, check_tokens
+from dataloader import InputError, check_array, check_arrays, check_number, check_tokens, lengths
 
 LOG_FLOOR = float(np.log(1e-20))  # training takes probabilities below 1e-20 for 1e-20
 
@@ -30,26 +30,17 @@ class LSTM(tf.Module):
       sequence_length: T.
       start_token: the input before the first token; not part of a sequence.
       seed: of sampling.
-
-    Raises:
-      InputError: an array that does not fit the others; the message names it.
     """
 
     def __init__(self, params, sequence_length, start_token=0, seed=0):
         super().__init__()
-        if len(params) != 15 or np.ndim(params[0]) != 2 or np.ndim(params[3]) != 1:
-            ranks = [np.ndim(p) for p in params]
-            raise InputError(
-                "expected 15 arrays, number 0 (embeddings) of rank 2 and number 3 (bi) of rank 1, "
-                f"found {len(params)} of ranks {ranks}"
-            )
-        self.vocab_size, self.emb_dim = np.shape(params[0])
-        self.hidden_dim = len(params[3])
+        if [np.ndim(p) for p in params] != [2, *[2, 2, 1] * 4, 2, 1]:
+            raise InputError(f"expected 15 arrays as in param_shapes, found {len(params)}")
+        (self.vocab_size, self.emb_dim), self.hidden_dim = np.shape(params[0]), len(params[3])
         check_number("sequence_length", sequence_length, 1, 10**6)
         check_number("start_token", start_token, 0, self.vocab_size - 1)
         check_number("seed", seed, 0, 2**64 - 1)
-        self.sequence_length = sequence_length
-        self.start_token = start_token
+        self.sequence_length, self.start_token = sequence_length, start_token
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
         names = ("embeddings", "kernel", "bias", "W_out", "b_out")
         self.weights = [tf.Variable(p, name=name) for p, name in zip(self._pack(params), names)]
@@ -79,10 +70,6 @@ class LSTM(tf.Module):
         """Tokens x, int [B, T], as int32; raises InputError if they are none of this model's."""
         return check_tokens(x, (None, self.sequence_length), self.vocab_size)
 
-    def zero_state(self, num):
-        """(h, c) before the first input, [num, H] each."""
-        return tf.zeros([num, self.hidden_dim]), tf.zeros([num, self.hidden_dim])
-
     def step(self, embedded, state):
         """One step: embedded input [N, E], state (h, c) [N, H] each -> the next state."""
         h, c = state
@@ -98,8 +85,8 @@ class LSTM(tf.Module):
 
     def predict(self, embedded, x):
         """log p(token | prefix) of x [B, T], given its embedded inputs [T, B, E]; [B, T]."""
-        start = self.zero_state(len(x))
-        h, _ = tf.scan(lambda state, e: self.step(e, state), embedded, start)
+        zeros = tf.zeros([len(x), self.hidden_dim])
+        h, _ = tf.scan(lambda state, e: self.step(e, state), embedded, (zeros, zeros))
         tokens = tf.reshape(tf.transpose(x), [-1])
         h = tf.reshape(h, [-1, self.hidden_dim])
         log_prob = token_log_prob(h, self.output_weights(), tokens)
@@ -114,42 +101,51 @@ class LSTM(tf.Module):
     def _log_prob(self, x):
         return self.predict(tf.gather(self.embeddings, self.inputs(x)), x)
 
-    def nll(self, x):
-        """Mean of -log p(token | prefix) over the tokens of x, int [N, T], in nats per token."""
-        return -float(np.mean(self.log_prob(x), dtype=np.float64))
+    def nll(self, x, end=None):
+        """Mean -log p(token | prefix) of x, int [N, T], up to its first `end`; nats per token."""
+        log_prob = self.log_prob(x).numpy()
+        counts = np.arange(self.sequence_length) <= lengths(x, end)[:, None]
+        return -float(np.mean(log_prob[counts], dtype=np.float64))
 
-    def sample(self, num):
-        """Draw num sequences at temperature 1, int32 [num, T]."""
+    def sample(self, num, temperature=1.0):
+        """Draw num sequences from softmax(logits / temperature), int32 [num, T]."""
         check_number("num", num, 1, 10**7)
+        check_number("temperature", temperature, 1e-3, 1e3, (int, float))
+        x = tf.zeros([num, self.sequence_length], tf.int32)
+        return self.complete(x, 0, self.start_state(num), temperature)
+
+    def mix(self, x, share):
+        """x, int [B, T], each token replaced with probability share by one drawn in its place."""
+        x = tf.constant(self.check(x))
+        kept = self.rng.uniform(x.shape) >= share
+        return self.complete(x, 0, self.start_state(len(x)), kept=kept)
+
+    def start_state(self, num):
+        """(h, c) after the start token, [num, H] each."""
         start = tf.tile(self.embeddings[self.start_token][None], [num, 1])
-        state = self.step(start, self.zero_state(num))
-        return self.complete(tf.zeros([num, self.sequence_length], tf.int32), 0, state)
+        return self.step(start, 2 * (tf.zeros([num, self.hidden_dim]),))
 
-    def complete(self, x, first, state):
-        """Draw the tokens from position `first` on, the tokens before it being given.
+    def complete(self, x, first, state, temperature=1.0, kept=None):
+        """Draw the tokens of x, int32 [N, T], from `first` on, where not kept, bool [N, T].
 
-        Args:
-          x: int32 [N, T], of which x[:, :first] counts.
-          first: position of the first token to draw.
-          state: (h, c), [N, H] each, after the inputs that precede it.
-
-        Returns:
-          int32 [N, T].
+        state: (h, c), [N, H] each, after the inputs that precede position `first`.
         """
+        kept = tf.zeros(x.shape, bool) if kept is None else kept
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
         # With 208 rows at once a draw takes 1.3 times as long.
-        parts = zip(*(split_rows(part, 1664) for part in (x, *state, uniform)))
-        first = tf.constant(first)
-        return tf.concat([self._complete(x, first, h, c, u) for x, h, c, u in parts], 0)[: len(x)]
+        parts = zip(*(split_rows(part, 1664) for part in (x, kept, *state, uniform)))
+        first, temperature = tf.constant(first), tf.constant(temperature, tf.float32)
+        return tf.concat([self._complete(first, temperature, *p) for p in parts], 0)[: len(x)]
 
     @tf.function(jit_compile=True)  # saves 53 % of a draw
-    def _complete(self, x, first, h, c, uniform):
-        x, uniform = tf.transpose(x), tf.transpose(uniform, [1, 0, 2])
-        state, w = (h, c), self.output_weights()
+    def _complete(self, first, temperature, x, kept, h, c, uniform):
+        x, kept, uniform = tf.transpose(x), tf.transpose(kept), tf.transpose(uniform, [1, 0, 2])
+        state, w = (h, c), self.output_weights() / temperature
         t = first  # a loop over tf.range(first, T) would be compiled for each first
         while t < self.sequence_length:
             token = draw(state[0], w, uniform[t])
             token = tf.minimum(token, self.vocab_size - 1)  # where logits are NaN
+            token = tf.where(kept[t], x[t], token)
             x = tf.tensor_scatter_nd_update(x, [[t]], token[None])
             state = self.step(tf.gather(self.embeddings, token), state)
             t += 1
@@ -169,8 +165,7 @@ class Generator(LSTM):
 
     Args:
       vocab_size, emb_dim, hidden_dim, sequence_length, start_token: V, E, H, T and the first input.
-      learning_rate: of both updates.
-      grad_clip: global norm to which gradients are clipped.
+      learning_rate, grad_clip: Adam's, and the global norm to which gradients are clipped.
       seed: of initial values and sampling.
     """
 
@@ -190,37 +185,39 @@ class Generator(LSTM):
         params = [np.float32(0.1) * rng.standard_normal(s, np.float32) for s in shapes]
         super().__init__(params, sequence_length, start_token, seed)
         self.grad_clip = grad_clip
-        # TensorFlow 1's Adam: one fused kernel a variable, and moments of embedding rows that a
-        # batch does not touch decay and move the row all the same.
+        # TensorFlow 1's Adam: rows of embeddings that a batch does not touch move by their moments.
         self.pretrain_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         self.reinforce_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         for optimizer in (self.pretrain_optimizer, self.reinforce_optimizer):
             optimizer._create_slots(self.weights)  # a tf.function makes variables only when new
 
-    def pretrain_step(self, x):
-        """One MLE step on x, int [B, T]; returns the loss before it, mean nats per token."""
+    def pretrain_step(self, x, own_share=0.0):
+        """One MLE step on x, int [B, T]; the loss before it, nats per token. A share of the inputs
+        is the generator's own (scheduled sampling, Bengio et al., 2015)."""
         x = self.check(x)
-        return self._update(x, np.full(x.shape, 1 / x.size, np.float32), self.pretrain_optimizer)
+        fed = self.mix(x, own_share) if own_share else x
+        weight = np.full(x.shape, 1 / x.size, np.float32)
+        return self._update(x, weight, fed, self.pretrain_optimizer)
 
     def reinforce_step(self, x, rewards):
-        """One policy-gradient step on x, int [B, T], with rewards, float [B, T] (paper, eq. 6-8).
-
-        Returns the loss before it: the sum over B and T of -reward * log p(token | prefix).
-        """
+        """One policy-gradient step on x, int [B, T], with rewards, float [B, T] (paper, eq. 6-8);
+        the loss before it, the sum over B and T of -reward * log p(token | prefix)."""
         x = self.check(x)
-        return self._update(x, check_array(rewards, x.shape, "rewards"), self.reinforce_optimizer)
+        rewards = check_array(rewards, x.shape, "rewards")
+        return self._update(x, rewards, x, self.reinforce_optimizer)
 
     @tf.function
-    def _update(self, x, weight, optimizer):
-        loss, gradients = self.gradients(x, weight)
+    def _update(self, x, weight, fed, optimizer):
+        loss, gradients = self.gradients(x, weight, fed)
         optimizer.apply_gradients(zip(gradients, self.weights))
         return loss
 
     @tf.function(jit_compile=True)  # saves 19 % of an MLE step
-    def gradients(self, x, weight):
-        """The sum of -weight * log p, [B, T] each, and its clipped gradients, as in `weights`."""
+    def gradients(self, x, weight, fed):
+        """The sum of -weight * log p(x) where the LSTM is fed `fed`, [B, T] each; and its clipped
+        gradients, in the order of weights."""
         with tf.GradientTape() as tape:
-            inputs = self.inputs(x)
+            inputs = self.inputs(fed)
             embedded = tf.gather(self.embeddings, inputs)
             tape.watch(embedded)
             loss = -tf.reduce_sum(weight * tf.maximum(self.predict(embedded, x), LOG_FLOOR))
@@ -248,11 +245,8 @@ def split_rows(x, most):
 def unnormalised_probs(h, w):
     """softmax(h W_out + b_out), but for its division: h [N, H], w from LSTM.output_weights.
 
-    The bias is one more row of the product: adding it would cost 12 to 23 % of a draw.
-
-    Returns:
-      [h, 1], [N, H + 1]; the logits [N, M, BLOCKS], in which token m * BLOCKS + b stands at [m, b];
-      the largest of each row, [N]; the exponentials of the logits less that, [N, M, BLOCKS].
+    Returns [h, 1], as the bias is a row of w, which saves 12 to 23 % of a draw; the logits
+    [N, M, BLOCKS], token m * BLOCKS + b at [m, b]; the largest of each row; exp(logits - largest).
     """
     h1 = tf.concat([h, tf.ones([h.shape[0], 1])], 1)
     logits = tf.reshape(tf.matmul(h1, w), [h.shape[0], -1, BLOCKS])
@@ -284,10 +278,8 @@ def inverse_cdf(weights, uniform):
 
 @tf.custom_gradient
 def token_log_prob(h, w, x):
-    """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N].
-
-    Its gradient takes the exponentials again, which saves 42 % of an MLE step.
-    """
+    """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N]; its gradient takes the
+    exponentials again, which saves 42 % of an MLE step."""
     h1, _, largest, probs = unnormalised_probs(h, w)
     total = tf.reduce_sum(tf.reduce_sum(probs, 1), 1)
     at_x = tf.gather(tf.transpose(w), x)

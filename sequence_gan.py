@@ -19,14 +19,22 @@ import numpy as np
 from tqdm import tqdm
 
 import dataloader
-from dataloader import InputError, batches, labelled_batches, token_text, write_file
+from dataloader import (
+    END,
+    InputError,
+    batches,
+    labelled_batches,
+    read_corpus,
+    token_text,
+    write_file,
+)
 
 with dataloader.muted_stderr():  # on import TensorFlow writes there whatever its level
     import tensorflow as tf
 
 from discriminator import Discriminator
 from generator import Generator
-from rollout import Rollout
+from rollout import Bleu, Rollout, self_bleu
 from target_lstm import TargetLSTM, write_params
 
 # Generator and oracle
@@ -34,8 +42,9 @@ EMB_DIM = 32  # embedding size
 HIDDEN_DIM = 32  # LSTM state size
 SEQ_LENGTH = 20  # tokens in a sequence
 START_TOKEN = 0  # first input of the LSTM; not part of a sequence
-VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1
+VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1; of a text, the most that are known
 PRE_EPOCH_NUM = 120  # epochs of maximum likelihood (MLE) pre-training
+OWN_TOKEN_GROWTH = 0.0  # scheduled sampling: growth of the share of own inputs, 0.002 in the paper
 GEN_LEARNING_RATE = 0.01  # of Adam, in MLE and in adversarial training
 GEN_GRAD_CLIP = 5.0  # global norm to which the generator's gradients are clipped
 SEED = 88  # of everything random in a run
@@ -61,43 +70,57 @@ ROLLOUT_UPDATE_RATE = 0.0  # 0: rollouts by the present generator, as published;
 GENERATED_NUM = 10000  # sequences in a set, rounded down to whole batches
 EVAL_EVERY = 5  # epochs between evaluations
 
+REWARD = "discriminator"  # or "bleu": BLEU-3 against the real sequences, without a discriminator
+
 TARGET_FILE = "save/target_params.npz"  # the oracle; the authors' pickle can be named here
+TEXT_FILE = None  # a text in place of the oracle: a sequence a line, blanks between its tokens
+TEST_FILE = None  # its held-out lines; None: a tenth of TEXT_FILE
 
 
 def main():
     """SeqGAN, Algorithm 1 of the paper."""
     run = Run()
-    sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
-    cnn = DIS_EMBEDDING_DIM, DIS_FILTER_SIZES, DIS_NUM_FILTERS
-    training = DIS_DROPOUT_KEEP_PROB, DIS_L2_REG_LAMBDA, DIS_LEARNING_RATE
-    set_size = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
     seeds = np.random.SeedSequence(SEED).generate_state(5).tolist()
-    oracle, other = (
-        TargetLSTM.load(TARGET_FILE, SEQ_LENGTH, START_TOKEN, seed, sizes)
-        for seed in (seeds[0], seeds[4])
-    )
-    positives, held_out = (model.sample(set_size).numpy() for model in (oracle, other))
-    update = GEN_LEARNING_RATE, GEN_GRAD_CLIP
-    generator = Generator(*sizes, SEQ_LENGTH, START_TOKEN, *update, seeds[1])
+    oracle, words, positives, held_out = load_data(seeds)
+    set_size = min(GENERATED_NUM // BATCH_SIZE * BATCH_SIZE, len(positives))
+    vocab_size, end = (len(words), END) if words else (VOCAB_SIZE, None)
+    lstm = vocab_size, EMB_DIM, HIDDEN_DIM, SEQ_LENGTH, START_TOKEN
+    generator = Generator(*lstm, GEN_LEARNING_RATE, GEN_GRAD_CLIP, seeds[1])
     rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
-    discriminator = Discriminator(SEQ_LENGTH, VOCAB_SIZE, *cnn, *training, seeds[2])
-    models = {"generator": generator, "discriminator": discriminator, "policy": rollout.policy}
-    run.begin({POSITIVE_FILE: token_text(positives)}, models)
+    models = {"generator": generator, "policy": rollout.policy}
+    if REWARD == "bleu":
+        score, rounds, d_steps = Bleu(positives, 3, end), 0, 0
+    else:
+        cnn = DIS_EMBEDDING_DIM, DIS_FILTER_SIZES, DIS_NUM_FILTERS
+        training = DIS_DROPOUT_KEEP_PROB, DIS_L2_REG_LAMBDA, DIS_LEARNING_RATE
+        discriminator = Discriminator(SEQ_LENGTH, vocab_size, *cnn, *training, seeds[2])
+        score, rounds, d_steps = discriminator.prob_real, DIS_PRETRAIN_ROUNDS, D_STEPS
+        models["discriminator"] = discriminator
+    bleus = [Bleu(held_out, n, end) for n in (2, 3, 4, 5)] if words else []
+    files = {VOCABULARY_FILE: "\n".join([*words, ""])} if words else {}
+    run.begin(files or {POSITIVE_FILE: token_text(positives)}, models)
 
     def evaluate(stage, epoch):
-        samples = generator.sample(set_size).numpy()
-        write_file(EVAL_FILE, token_text(samples))
+        samples = generator.sample(1000 if words else set_size).numpy()
+        write_file(EVAL_FILE, token_text(samples, words))
         write_params(GENERATOR_FILE, generator.get_params())
-        nll = oracle.nll(samples)
-        run.measure(stage, epoch, nll_oracle=nll, nll_test=generator.nll(held_out))
-        run.log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
+        values = {"nll_oracle": oracle.nll(samples)} if oracle else {}
+        values["nll_test"] = generator.nll(held_out, end)
+        for bleu in bleus:
+            values[f"bleu_{bleu.n}"] = np.mean(bleu(samples))
+            values[f"self_bleu_{bleu.n}"] = self_bleu(samples, bleu.n, end)
+        run.measure(stage, epoch, **values)
+        run.log(f"epoch:\t{epoch}\tnll:\t{next(iter(values.values())):g}")
+        if words:
+            run.say(token_text(samples[:1], words).strip())
 
     def train_discriminator(stage, epoch, index):
         """Train for DIS_EPOCHS epochs on set number `index` of fresh negatives (paper, eq. 5)."""
         negatives = generator.sample(set_size).numpy()
-        write_file(NEGATIVE_FILE, token_text(negatives))
+        write_file(NEGATIVE_FILE, token_text(negatives, words))
         rng = np.random.default_rng([seeds[3], index])
-        x, y = labelled_batches(positives, negatives, DIS_BATCH_SIZE, rng)
+        real = rng.choice(positives, set_size, replace=False) if words else positives
+        x, y = labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
         steps = run.steps(DIS_EPOCHS * list(zip(x, y)))
         losses = [discriminator.train_step(*batch) for batch in steps]
         guesses = discriminator.prob_real(np.concatenate(x[:20])) > 0.5
@@ -105,12 +128,14 @@ def main():
         run.measure(stage, epoch, dis_loss=np.mean(losses[-len(x) :]), dis_accuracy=accuracy)
 
     for epoch in run.epochs("mle", PRE_EPOCH_NUM, "pre-training..."):
-        losses = [generator.pretrain_step(x) for x in run.steps(batches(positives, BATCH_SIZE))]
+        share = min(1.0, OWN_TOKEN_GROWTH * (epoch + 1))
+        steps = run.steps(batches(positives, BATCH_SIZE))
+        losses = [generator.pretrain_step(x, share) for x in steps]
         run.measure("mle", epoch, mle_loss=np.mean(losses))
         if epoch % EVAL_EVERY == 0:
             evaluate("mle", epoch)
 
-    for index in run.epochs("discriminator", DIS_PRETRAIN_ROUNDS):
+    for index in run.epochs("discriminator", rounds):
         train_discriminator("discriminator", index, index)
 
     for epoch in run.epochs("adversarial", TOTAL_BATCH, "adversarial training..."):
@@ -118,16 +143,32 @@ def main():
             rollout.reset()
         for _ in range(G_STEPS):
             samples = generator.sample(BATCH_SIZE)
-            rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
+            rewards = rollout.get_reward(samples, ROLLOUT_NUM, score)
             loss = generator.reinforce_step(samples, rewards)
         run.measure("adversarial", epoch, pg_loss=loss, reward_mean=np.mean(rewards))
         if epoch % EVAL_EVERY == 0 or epoch == TOTAL_BATCH - 1:
             evaluate("adversarial", epoch)
         rollout.update_params()
-        for step in range(D_STEPS):
-            index = DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step
+        for index in range(rounds + epoch * d_steps, rounds + (epoch + 1) * d_steps):
             train_discriminator("adversarial", epoch, index)
     run.end()
+
+
+def load_data(seeds):
+    """(oracle, None, positives, held out); of a text (None, words, its lines, those held out)."""
+    if TEXT_FILE is not None:
+        rng = np.random.default_rng(seeds[4])
+        words, *parts = read_corpus(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, rng)
+        dataloader.check_number("BATCH_SIZE", BATCH_SIZE, 1, len(parts[0]))
+        dataloader.check_number("DIS_BATCH_SIZE", DIS_BATCH_SIZE, 1, 2 * len(parts[0]))
+        return None, words, *parts
+    sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
+    models = [
+        TargetLSTM.load(TARGET_FILE, SEQ_LENGTH, START_TOKEN, seed, sizes)
+        for seed in (seeds[0], seeds[4])
+    ]
+    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
+    return models[0], None, *(model.sample(num).numpy() for model in models)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -136,6 +177,7 @@ def main():
 LOG_FILE = "save/experiment-log.txt"
 METRICS_FILE = "save/metrics.csv"
 PICTURE_FILE = "save/learning-curve.png"
+VOCABULARY_FILE = "save/vocabulary.txt"  # of a text: line number k is word number k, from 0
 POSITIVE_FILE = "save/real_data.txt"  # drawn from the oracle
 NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
 EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
@@ -144,9 +186,10 @@ CHECKPOINTS = "save/checkpoint/a", "save/checkpoint/b"  # written in turn
 PARTS = ".index", ".data-00000-of-00001"
 OUTPUTS = [path + part for part in PARTS for path in CHECKPOINTS]  # in the order of keeping aside
 OUTPUTS += [LOG_FILE, METRICS_FILE, PICTURE_FILE, POSITIVE_FILE, NEGATIVE_FILE, EVAL_FILE]
-OUTPUTS += [GENERATOR_FILE]
+OUTPUTS += [GENERATOR_FILE, VOCABULARY_FILE]
 METRICS = "stage epoch nll_oracle nll_test mle_loss dis_loss dis_accuracy reward_mean pg_loss"
-METRICS = [*METRICS.split(), "seconds"]
+METRICS = [*METRICS.split(), *(f"{own}bleu_{n}" for own in ("", "self_") for n in (2, 3, 4, 5))]
+METRICS += ["seconds"]
 
 
 class Run:
@@ -173,11 +216,9 @@ class Run:
         self.bar, self.bars, self.undrawn = None, {"file": screen, "dynamic_ncols": True}, ""
 
     def begin(self, files, models):
-        """Restore the models, or clear the way for a new run; then open the logs.
+        """Restore models, {name: tf.Module}, or clear the way for a new run; then write its files.
 
-        Args:
-          files: {path: text} of the outputs that every start writes alike.
-          models: {name: tf.Module} of what a checkpoint holds.
+        files: {path: text} of the outputs that every start writes alike.
         """
         self.json = tf.Variable("", dtype=tf.string)  # the record
         self.checkpoint = tf.train.Checkpoint(record=self.json, **models)
@@ -187,20 +228,17 @@ class Run:
             state = f"going on after {self.record['done']}"
         else:
             dataloader.keep_aside(OUTPUTS, self.earlier)
-        files = files | self.record["logs"]
-        self.logs = {path: dataloader.TextLog(path, text) for path, text in files.items()}
+        for path, text in (files | self.record["logs"]).items():
+            dataloader.bring_back(path, text)
         if not self.path:
             self.save()
-        gpus = tf.config.list_physical_devices("GPU")
-        names = [tf.config.experimental.get_device_details(g).get("device_name") for g in gpus]
+        devices = tf.config.list_physical_devices("GPU") or f"{os.cpu_count()} CPU cores"
+        print(f"SeqGAN, {state}, on {devices}; the log is {LOG_FILE}")
         print(
-            f"SeqGAN, {state}, on {names or f'{os.cpu_count()} CPU cores'}\n"
-            f"  {PRE_EPOCH_NUM} epochs of MLE, {DIS_PRETRAIN_ROUNDS} sets for the discriminator, "
-            f"{TOTAL_BATCH} adversarial epochs of {D_STEPS} sets;\n"
-            f"  the sets take nearly all of the time. Log: {LOG_FILE}. Ctrl-C stops, the same\n"
-            "  command goes on",
-            flush=True,
+            f"  MLE: {PRE_EPOCH_NUM} epochs; discriminator: {DIS_PRETRAIN_ROUNDS} sets; adversarial"
         )
+        print(f"  training: {TOTAL_BATCH} epochs of {D_STEPS} sets, which take most of the time")
+        print("  Ctrl-C stops, the same command goes on", flush=True)
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
@@ -229,7 +267,7 @@ class Run:
                 what = f"{name} of {stage} epoch {epoch} is {float(value)}"
                 raise FloatingPointError(f"{what}: the run cannot go on; the log so far is kept")
             row[name] = f"{float(value):g}"
-        self.logs[METRICS_FILE].append(",".join(str(row.get(n, "")) for n in METRICS))
+        self.append(METRICS_FILE, ",".join(str(row.get(name, "")) for name in METRICS))
         shown = ", ".join(f"{name} {row[name]}" for name in values)
         if self.terminal:
             self.bar.set_postfix_str(shown)
@@ -238,14 +276,18 @@ class Run:
 
     def log(self, line):
         """A line of the experiment log, and of the screen; the picture is drawn anew."""
-        self.logs[LOG_FILE].append(line)
+        self.append(LOG_FILE, line)
         self.say(line)
         try:
-            dataloader.plot_learning_curves({"SeqGAN": LOG_FILE}, PICTURE_FILE)
+            dataloader.plot_learning_curves({"SeqGAN": LOG_FILE}, PICTURE_FILE, METRICS_FILE)
         except Exception as error:  # of a library that the experiment does not need
             if str(error) != self.undrawn:
                 self.say(f"{PICTURE_FILE} cannot be drawn: {error}")
             self.undrawn = str(error)
+
+    def append(self, path, line):
+        self.record["logs"][path] += f"{line}\n"
+        dataloader.append_line(path, self.record["logs"][path])
 
     def say(self, line):
         """A line that stays on the screen; where no bar is seen, with its times."""
@@ -257,7 +299,6 @@ class Run:
 
     def save(self):
         """Write a checkpoint, which survives a power cut, in place of the older of the two."""
-        self.record["logs"] = {path: self.logs[path].text for path in self.record["logs"]}
         self.record["seconds"] = time.monotonic() - self.started
         self.record["saved"] = time.strftime("%Y-%m-%dT%H-%M-%S")
         self.record["saves"] += 1
@@ -298,7 +339,10 @@ def settings():
     """What shapes a run: the constants, and the content of the file that they name."""
     names = list(globals())
     values = {n: globals()[n] for n in names[: names.index("main")] if n.isupper()}
-    values["TARGET_FILE (its SHA-256)"] = dataloader.digest(values.pop("TARGET_FILE"))
+    if TEXT_FILE is not None:
+        del values["TARGET_FILE"]
+    for name in [name for name in values if name.endswith("_FILE") and values[name]]:
+        values[f"{name} (its SHA-256)"] = dataloader.digest(values.pop(name))
     return json.loads(json.dumps(values))  # as a record gives them back
 
 
@@ -334,19 +378,23 @@ def check_constants():
     check("GEN_LEARNING_RATE GEN_GRAD_CLIP DIS_LEARNING_RATE", 1e-30, 1e30, (int, float))
     check("DIS_L2_REG_LAMBDA", 0, 1e38, (int, float))
     check("DIS_DROPOUT_KEEP_PROB", 1e-6, 1, (int, float))
-    check("ROLLOUT_UPDATE_RATE", 0, 1 - 1e-6, (int, float))
+    check("ROLLOUT_UPDATE_RATE OWN_TOKEN_GROWTH", 0, 1, (int, float))
     for name, most in ("DIS_FILTER_SIZES", SEQ_LENGTH), ("DIS_NUM_FILTERS", 10**6):
         value = globals()[name]
-        numbers = value if type(value) in (list, tuple) else []
-        if not numbers or not all(type(n) is int and 1 <= n <= most for n in numbers):
-            expected = f"a list of whole numbers from 1 to {most}"
-            raise InputError(f"{name}: expected {expected}, found {value!r}")
-    if len(set(DIS_FILTER_SIZES)) != len(DIS_NUM_FILTERS):
-        expected = f"a number for each of the different {DIS_FILTER_SIZES=}"
-        raise InputError(f"DIS_NUM_FILTERS: expected {expected}, found {DIS_NUM_FILTERS}")
-    if type(TARGET_FILE) is not str or not os.path.isfile(TARGET_FILE):
-        expected = "an oracle file (`python target_lstm.py` makes one)"
-        raise InputError(f"TARGET_FILE: expected {expected}, found {TARGET_FILE!r}")
+        if type(value) not in (list, tuple) or len(set(DIS_FILTER_SIZES)) != len(value):
+            raise InputError(f"{name}: expected as many as different filter sizes, found {value!r}")
+        for number in value:
+            dataloader.check_number(f"{name}, each number", number, 1, most)
+    names = ["TARGET_FILE"]
+    if TEXT_FILE is not None:
+        check("VOCAB_SIZE", 3, 10**6)
+        check("START_TOKEN", END, END)
+        names = ["TEXT_FILE"] + ["TEST_FILE"] * (TEST_FILE is not None)
+    for name in names:
+        if type(globals()[name]) is not str or not os.path.isfile(globals()[name]):
+            raise InputError(f"{name}: expected the name of a file, found {globals()[name]!r}")
+    if REWARD not in ("discriminator", "bleu"):
+        raise InputError(f"REWARD: expected 'discriminator' or 'bleu', found {REWARD!r}")
 
 
 if __name__ == "__main__":
@@ -362,7 +410,6 @@ if __name__ == "__main__":
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
     except KeyboardInterrupt:
-        unfinished = newest_checkpoint()[1].get("finished") is False
         kept = ": save/checkpoint holds the run up to its last save; the same command goes on"
-        print(f"\nStopped{kept if unfinished else ''}.")
+        print("\nStopped" + kept * (newest_checkpoint()[1].get("finished") is False))
         sys.exit(130)

@@ -30,34 +30,25 @@ class TargetLSTM(LSTM):
 
     @classmethod
     def load(cls, path, sequence_length, start_token=0, seed=0, sizes=None):
-        """Read an oracle file: .npz, or a pickled list as the authors publish theirs.
-
-        Args:
-          path: the file.
-          sequence_length, start_token, seed: as of the LSTM.
-          sizes: V, E and H that it must have; None takes any.
-
-        Raises:
-          InputError: no such file, not an oracle, or not of these sizes.
-        """
-        kind = f"an oracle of VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {sizes}" if sizes else "an oracle"
+        """Read an oracle file: .npz, or a pickled list as the authors publish theirs; InputError
+        if it is none, or not of sizes (V, E, H), where given."""
+        of = f" of VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {sizes}" if sizes else ""
         try:
             with open(path, "rb") as file:
                 params = read_params(file, sizes)
             return cls(params, sequence_length, start_token, seed)
         except Exception as error:  # whatever a damaged or hostile file provokes in the readers
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            reason = reason or type(error).__name__
-        raise InputError(f"{path}: expected {kind}, but {reason}")
+            why = getattr(error, "strerror", None) or " ".join(str(error).split()) or repr(error)
+        raise InputError(f"{path}: expected an oracle file{of}, but {why}")
 
 
 def read_params(file, sizes=None):
     """The arrays of an open oracle file, in a list; of sizes V, E and H, if these are given."""
     names = list(param_shapes(1, 1, 1))
     if file.read(2) == b"PK":  # a zip archive, whose arrays could be far larger than the file
-        most = math.prod(sizes) if sizes else 2**28
-        if any(info.file_size > 8 * most for info in zipfile.ZipFile(file).infolist()):
-            raise InputError(f"it has an array of more than {8 * most} bytes")
+        most = 10_000 + 8 * math.prod(sizes or [2**28])
+        if any(info.file_size > most for info in zipfile.ZipFile(file).infolist()):
+            raise InputError(f"it has an array of more than {most} bytes")
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             if arrays.files not in (names, [f"arr_{n}" for n in range(15)]):
@@ -67,8 +58,8 @@ def read_params(file, sizes=None):
         file.seek(0)
         # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
         found = ArrayUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
-        if type(found) not in (list, tuple) or len(found) != 15:
-            raise InputError("it is no list of 15 arrays")
+        if type(found) not in (list, tuple):
+            raise InputError("it is no list of arrays")
         params = [unpickled_array(array) for array in found]
     return check_arrays(params, param_shapes(*sizes)) if sizes else params
 
@@ -96,9 +87,8 @@ class ArrayUnpickler(pickle._Unpickler):  # C's would make room for any memo ind
 
 
 # A bytearray would be made of the length that is claimed, bytes are of what is there.
-ArrayUnpickler.dispatch = pickle._Unpickler.dispatch | {
-    pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8
-}
+BYTES = {pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
+ArrayUnpickler.dispatch = pickle._Unpickler.dispatch | BYTES
 
 
 def unpickled_array(found):
@@ -121,10 +111,10 @@ def unpickled_array(found):
 
 def write_params(path, params):
     """Write the 15 arrays as .npz, replacing the file in one step."""
-    data, names = io.BytesIO(), param_shapes(1, 1, 1)
-    if len(params) != len(names):
-        raise InputError(f"{path}: expected {len(names)} arrays, found {len(params)}")
-    np.savez(data, **dict(zip(names, params)))
+    if len(params) != 15:
+        raise InputError(f"{path}: expected 15 arrays, found {len(params)}")
+    data = io.BytesIO()
+    np.savez(data, **dict(zip(param_shapes(1, 1, 1), params)))
     write_file(path, data.getvalue())
 
 

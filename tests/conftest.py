@@ -17,9 +17,9 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def interrupted(tmp_path_factory):
-    """A folder with a run killed in its last stage but one."""
+    """A folder with a run killed in its last adversarial epoch."""
     folder = experiment.make(tmp_path_factory.mktemp("interrupted"))
-    process = experiment.run_until(folder, lambda: "adversarial" in experiment.log(folder))
+    process = experiment.run_until(folder, lambda: experiment.log(folder).count("epoch:\t2") == 2)
     process.kill()
     process.communicate()
     return folder

@@ -13,6 +13,7 @@ import sys
 import termios
 from pathlib import Path
 
+import numpy as np
 import pytest
 import reference
 
@@ -37,6 +38,7 @@ SMALL = {
     "TOTAL_BATCH": 3,
     "D_STEPS": 1,
     "ROLLOUT_NUM": 4,
+    "ROLLOUT_UPDATE_RATE": 0.8,  # so that the rollout policy has weights of its own to go on with
     "GENERATED_NUM": 100,
     "EVAL_EVERY": 2,
 }
@@ -56,6 +58,14 @@ def make(folder, **constants):
 def draw_oracle(folder, constants, seed=0):
     sizes = (constants[name] for name in ("VOCAB_SIZE", "EMB_DIM", "HIDDEN_DIM"))
     write_params(f"{folder}/save/target_params.npz", reference.lstm_params(*sizes, seed=seed))
+
+
+def write_text(path, lines=60):
+    """A text of lines of one to eight words."""
+    rng = np.random.default_rng(0)
+    words = "red green blue one two three cats dogs run sleep and but".split()
+    rows = [rng.choice(words, rng.integers(1, 9)) for _ in range(lines)]
+    path.write_text("".join(" ".join(row) + "\n" for row in rows))
 
 
 def edit(folder, **constants):
@@ -149,7 +159,8 @@ def run_on_terminal(folder, columns):
 def outputs(folder):
     """What a run leaves that is the same for the same seed: {name: bytes}."""
     names = "experiment-log.txt real_data.txt generator_sample.txt eval_file.txt generator.npz"
-    return {name: (folder / "save" / name).read_bytes() for name in names.split()}
+    paths = [folder / "save" / name for name in [*names.split(), "vocabulary.txt"]]
+    return {path.name: path.read_bytes() for path in paths if path.exists()}
 
 
 def refusal(folder, monkeypatch, **constants):

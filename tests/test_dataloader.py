@@ -5,7 +5,15 @@ import os
 import numpy as np
 import pytest
 
-from dataloader import InputError, batches, keep_aside, labelled_batches, token_text, write_file
+from dataloader import (
+    InputError,
+    batches,
+    keep_aside,
+    labelled_batches,
+    read_corpus,
+    token_text,
+    write_file,
+)
 
 
 def test_tokens_are_text_in_decimal_a_sequence_a_line():
@@ -80,3 +88,55 @@ def test_kept_files_meet_no_others(tmp_path, monkeypatch):
     for number, folder in enumerate(("run-now", "run-now-too", "run-now-too-too")):
         for name in ("a.txt", "checkpoint/a.index"):
             assert (tmp_path / "save" / folder / name).read_text() == f"{number}"
+
+
+def corpus(tmp_path, text, test=None, vocab_size=100, length=4):
+    (tmp_path / "text.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    if test is not None:
+        (tmp_path / "test.txt").write_text(test, encoding="utf-8")
+    files = f"{tmp_path}/text.txt", f"{tmp_path}/test.txt" if test is not None else None
+    return read_corpus(*files, vocab_size, length, np.random.default_rng(0))
+
+
+def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, capsys):
+    text = "the cat sat\n\n  the\tdog sat on the mat \r\nthe cat\n"
+    words, x, held_out = corpus(tmp_path, text, "the bird sat\n", vocab_size=6)
+    assert words == ["<end>", "<unknown>", "the", "cat", "sat", "dog"]
+    np.testing.assert_array_equal(x, [[2, 3, 4, 0], [2, 5, 4, 1], [2, 3, 0, 0]])
+    np.testing.assert_array_equal(held_out, [[2, 1, 4, 0]])
+    assert token_text(x, words) == "the cat sat\nthe dog sat <unknown>\nthe cat\n"
+    assert token_text([[2, 0, 3, 3]], words) == "the\n"
+    said = capsys.readouterr().out
+    assert (
+        "3 lines to learn, 1 held out, 1 empty, 1 cut\n  to 4 words; 4 words known, 11.1%" in said
+    )
+
+
+def test_a_text_s_own_end_and_unknown_are_those_of_the_vocabulary(tmp_path):
+    words, x, _ = corpus(tmp_path, "a <unknown> a <end> b\n", "a\n")
+    assert words == ["<end>", "<unknown>", "a", "b"]
+    np.testing.assert_array_equal(x, [[2, 1, 2, 0]])
+
+
+def test_a_tenth_is_held_out_by_the_generator_given_and_the_order_stays(tmp_path):
+    lines = [f"w{number} x" for number in range(95)]
+    text = "\n".join(lines)
+    words, x, held_out = corpus(tmp_path, text)
+    assert len(x) == 85 and len(held_out) == 10
+    learnt = token_text(x, words).splitlines()
+    assert learnt == [line for line in lines if line in learnt]  # held-out words are unknown
+    assert token_text(held_out, words).splitlines() == ["<unknown> x"] * 10
+
+
+@pytest.mark.parametrize(
+    ("text", "test", "message"),
+    [
+        (b"one\ntw\xffo\n", None, r"text\.txt, line 2: expected UTF-8, found b'tw\\xffo'"),
+        (b"", None, r"text\.txt: expected a text, found no words in it"),
+        (b"\n \n", None, r"text\.txt: expected a text, found no words in it"),
+        (b"one two\n", "three\n", r"test\.txt: expected known words in held-out lines"),
+    ],
+)
+def test_texts_that_cannot_be_used_are_named(tmp_path, text, test, message):
+    with pytest.raises(InputError, match=message):
+        corpus(tmp_path, text, test)

@@ -192,11 +192,14 @@ def test_a_first_batch_that_does_not_fit_is_refused_and_the_next_one_trains(kind
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"filter_sizes": [1, 7]}, "filter size: expected a whole number from 1 to 6, found 7"),
-        ({"num_filters": [3, 0]}, "number of filters: expected a whole number from 1 to"),
+        (
+            {"filter_sizes": [1, 7]},
+            "a number of filter_sizes: expected a whole number from 1 to 6, found 7",
+        ),
+        ({"num_filters": [3, 0]}, "a number of num_filters: expected a whole number from 1 to"),
         (
             {"num_filters": [3]},
-            "expected a number for each of filter_sizes=[1, 2], found num_filters",
+            "different filter_sizes: expected a whole number from 1 to 1, found 2",
         ),
         ({"dropout_keep_prob": 0}, "dropout_keep_prob: expected a number from 1e-06 to 1, found 0"),
         ({"seed": 2**64}, "seed: expected a whole number from 0 to"),

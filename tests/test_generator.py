@@ -196,7 +196,9 @@ def test_gradients_are_numeric_ones_token_weights_of_any_sign_included():
     x, weight = some_tokens(4), np.random.default_rng(2).normal(size=(4, T))
     generator = make_generator(grad_clip=1e9)
     params = generator.get_params()
-    loss, found = generator.gradients(tf.constant(x), tf.constant(weight, tf.float32))
+    loss, found = generator.gradients(
+        tf.constant(x), tf.constant(weight, tf.float32), tf.constant(x)
+    )
     np.testing.assert_allclose(loss, policy_loss(params, x, weight), rtol=1e-5)
     assert_gradients(found, as_held(numeric_gradients(lambda p: policy_loss(p, x, weight), params)))
 
@@ -212,7 +214,9 @@ def test_gradients_are_clipped_by_a_norm_that_counts_every_looked_up_row():
     norm = np.sqrt((rows**2).sum() + sum((g**2).sum() for g in expected[1:]))
     for clip in (0.5, 2 * norm):
         generator = make_generator(grad_clip=clip)
-        _, found = generator.gradients(tf.constant(x), tf.constant(rewards, tf.float32))
+        _, found = generator.gradients(
+            tf.constant(x), tf.constant(rewards, tf.float32), tf.constant(x)
+        )
         assert_gradients(found, [g * min(1, clip / norm) for g in expected])
 
 
@@ -286,8 +290,76 @@ def test_policy_gradient_is_that_of_the_expected_reward():
     generator = Generator(vocab_size, E, H, length, grad_clip=1e9)
     generator.set_params(params)
     weights = np.repeat((probability * reward)[:, None], length, 1)
-    _, found = generator.gradients(tf.constant(y), tf.constant(weights, tf.float32))
+    _, found = generator.gradients(tf.constant(y), tf.constant(weights, tf.float32), tf.constant(y))
     assert_gradients(found, as_held([-g for g in gradients]))  # descent on minus the reward
+
+
+def joint(params, x, share):
+    """Probability of every pair of tokens of a mix of x [2], [V, V], by the definition."""
+    first = share * np.exp(reference.lstm_log_probs(params, np.zeros([1, 1], int))[0, 0])
+    first[x[0]] += 1 - share
+    rows = np.stack([np.arange(V), np.zeros(V, int)], 1)
+    second = share * np.exp(reference.lstm_log_probs(params, rows)[:, 1])
+    second[:, x[1]] += 1 - share
+    return first[:, None] * second
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_own_tokens_have_their_share_and_follow_what_stands_before_them(share):
+    num, x, params = 40_000, [3, 5], reference.lstm_params(V, E, H)
+    generator = Generator(V, E, H, 2, seed=4)
+    generator.set_params(params)
+    mixed = generator.mix(np.tile(x, [num, 1]), share).numpy()
+    expected = num * joint(params, x, share).ravel()
+    observed = np.bincount(mixed @ [V, 1], minlength=V * V)
+    common = expected >= 5
+    statistic = ((observed - expected) ** 2 / expected)[common].sum()
+    assert statistic < chi_square_bound(common.sum())
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_scheduled_sampling_feeds_the_mix_and_learns_the_true_tokens(share):
+    x = some_tokens(64)
+    generator, other = (make_generator(seed=3, grad_clip=1e9) for _ in range(2))
+    params, fed = generator.get_params(), other.mix(x, share).numpy()  # the same draw
+    assert (fed != x).mean() > 0.2
+    steps = reference.lstm_log_probs(params, fed)
+    expected = -np.take_along_axis(steps, x[..., None], 2).mean()
+    np.testing.assert_allclose(generator.pretrain_step(x, share), expected, rtol=1e-5)
+
+
+def test_gradients_are_those_of_the_true_tokens_after_the_fed_ones():
+    x, fed, weight = some_tokens(3), some_tokens(3, seed=8), np.ones([3, T])
+    generator = make_generator(grad_clip=1e9)
+
+    def loss(params):
+        return -np.take_along_axis(reference.lstm_log_probs(params, fed), x[..., None], 2).sum()
+
+    _, found = generator.gradients(*map(tf.constant, (x, np.float32(weight), fed)))
+    assert_gradients(found, as_held(numeric_gradients(loss, generator.get_params())))
+
+
+def test_a_temperature_divides_the_logits():
+    num, params = 40_000, reference.lstm_params(V, E, H)
+    for temperature in (0.5, 2):
+        x = LSTM(params, 2, seed=9).sample(num, temperature).numpy()
+        cold = [*params[:13], params[13] / temperature, params[14] / temperature]
+        cells = reference.all_sequences(V, 2)
+        expected = num * np.exp(reference.lstm_log_prob(cold, cells).sum(1))
+        observed = np.bincount(x @ [V, 1], minlength=V * V)
+        common = expected >= 5
+        statistic = ((observed - expected) ** 2 / expected)[common].sum()
+        assert statistic < chi_square_bound(common.sum())
+
+
+def test_nll_counts_up_to_the_first_end_and_with_it():
+    params = reference.lstm_params(V, E, H)
+    x = np.array([[1, 2, 0, 3, 0], [4, 4, 4, 4, 4], [0, 5, 5, 5, 5], [1, 2, 3, 4, 0]])
+    expected = -reference.lstm_log_prob(params, x)
+    counted = [(0, 3), (1, 5), (2, 1), (3, 5)]
+    mean = np.concatenate([expected[row, :length] for row, length in counted]).mean()
+    np.testing.assert_allclose(LSTM(params, T).nll(x, 0), mean, rtol=1e-6)
+    np.testing.assert_allclose(LSTM(params, T).nll(x), expected.mean(), rtol=1e-6)
 
 
 BAD_TOKENS = {

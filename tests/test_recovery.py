@@ -9,7 +9,7 @@ import signal
 import experiment
 import pytest
 
-from dataloader import TextLog, write_file
+from dataloader import append_line, bring_back, write_file
 
 METRICS = "save/metrics.csv"
 
@@ -20,6 +20,12 @@ def unfinished(interrupted, tmp_path):
     return shutil.copytree(interrupted, tmp_path / "run")
 
 
+KINDS = {
+    "a text, own tokens": {"TEXT_FILE": "text.txt", "OWN_TOKEN_GROWTH": 0.1, "GENERATED_NUM": 40},
+    "BLEU as reward": {"REWARD": "bleu", "ROLLOUT_UPDATE_RATE": 0.0, "EVAL_EVERY": 5},
+}
+
+
 def evaluations(folder):
     return experiment.log(folder).count("nll")
 
@@ -28,18 +34,16 @@ def without_seconds(path):
     return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
-    # A rollout policy that lags behind has weights of its own to come back to.
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, kind):
     folders = [tmp_path / "disturbed", tmp_path / "undisturbed"]
     for folder in folders:
         folder.mkdir()
-        experiment.make(folder, ROLLOUT_UPDATE_RATE=0.8, TOTAL_BATCH=5)
-    process = experiment.run_until(folders[0], lambda: evaluations(folders[0]) > 4)
-    process.kill()  # in the adversarial stage
-    process.communicate()
-    for folder, kills in zip(folders, (2, 0)):
-        code, _, err = experiment.kill_until_finished(folder, kills, random.Random(1))
-        assert code == 0, err
+        experiment.make(folder, **KINDS[kind])
+        experiment.write_text(folder / "text.txt")
+    code, _, err = experiment.kill_until_finished(folders[0], 2, random.Random(1))
+    assert code == 0, err
+    assert experiment.run(folders[1])[0] == 0
     assert experiment.outputs(folders[0]) == experiment.outputs(folders[1])
     assert without_seconds(folders[0] / METRICS) == without_seconds(folders[1] / METRICS)
     assert not list(folders[0].glob("save/run-*"))
@@ -48,11 +52,12 @@ def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_on
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_word_of_what_is_kept(unfinished, number):
     before = evaluations(unfinished)
+    experiment.edit(unfinished, TOTAL_BATCH=1000)
     process = experiment.run_until(unfinished, lambda: evaluations(unfinished) > before)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and err == ""
-    assert out.startswith("SeqGAN, going on after {'mle': 6, 'discriminator': 2}, on ")
+    assert "SeqGAN, going on after {'mle': 6, 'discriminator': 2, 'adversarial': 2}, on " in out
     assert "Stopped: save/checkpoint holds the run" in out and "same command goes on" in out
 
 
@@ -62,15 +67,55 @@ def test_other_settings_are_refused_with_old_and_new_value(unfinished, monkeypat
     assert "delete that folder to start afresh" in error and "\n" not in error
 
 
-def test_files_that_are_not_the_run_s_are_kept_aside(unfinished, finished):
-    texts = {"real_data.txt": "mine\n", "experiment-log.txt": "pre-training...\nnoted by me\n"}
-    for name, text in texts.items():
-        (unfinished / "save" / name).write_text(text)
-    code, _, err = experiment.run(unfinished)
+@pytest.fixture(scope="module")
+def resumed(interrupted, tmp_path_factory):
+    """An interrupted run that found everything changed and went on; and what it printed."""
+    folder = shutil.copytree(interrupted, tmp_path_factory.mktemp("resumed") / "run")
+    save = folder / "save"
+    # The newest checkpoint cut short, another save begun, the metrics gone.
+    *_, (_, newest) = experiment.checkpoints(folder)
+    data = newest.with_suffix(".data-00000-of-00001")
+    data.write_bytes(data.read_bytes()[:-100])
+    begun = newest.with_name(f"{newest.stem}_temp")
+    begun.mkdir()
+    (begun / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    (folder / METRICS).unlink()
+    for name, text in FOREIGN.items():
+        (save / name).write_text(text)
+    with open(folder / "rollout.py", "a") as file:
+        file.write("# another\n")
+    code, out, err = experiment.run(folder)
     assert code == 0, err
-    for name, text in texts.items():
-        assert [p.read_text() for p in unfinished.glob(f"save/run-*/{name}")] == [text]
-    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+    return folder, out
+
+
+FOREIGN = {"real_data.txt": "mine\n", "experiment-log.txt": "pre-training...\nnoted by me\n"}
+
+
+def test_damage_that_can_be_undone_is_undone(resumed, finished):
+    assert "going on after {'mle': 6, 'discriminator': 2, 'adversarial': 1}" in resumed[1]
+    assert experiment.outputs(resumed[0]) == experiment.outputs(finished[0])
+    assert without_seconds(resumed[0] / METRICS) == without_seconds(finished[0] / METRICS)
+    assert len(list((resumed[0] / "save/checkpoint").iterdir())) == 4
+
+
+def test_files_that_are_not_the_run_s_are_kept_aside(resumed):
+    for name, text in FOREIGN.items():
+        assert [p.read_text() for p in resumed[0].glob(f"save/run-*/{name}")] == [text]
+
+
+def test_changed_code_is_said_in_a_line(resumed):
+    assert re.search(r"(?m)^Changed since 20[\dT-]+: rollout\.py$", resumed[1])
+
+
+def test_a_log_cut_short_is_written_anew_and_nothing_is_kept_aside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "save").mkdir()
+    for now in ("", "one\ntw", "one\ntwo\nthree\n"):
+        (tmp_path / "save/log.txt").write_text(now)
+        bring_back("save/log.txt", "one\ntwo\n")
+        assert (tmp_path / "save/log.txt").read_text() == "one\ntwo\n"
+    assert len(list((tmp_path / "save").iterdir())) == 1
 
 
 def test_a_first_run_destroys_nobody_s_file(tmp_path):
@@ -84,27 +129,21 @@ def test_a_first_run_destroys_nobody_s_file(tmp_path):
         assert [p.read_text() for p in folder.glob(f"save/run-*/{name}")] == [f"my {name}"]
 
 
-def test_changed_code_is_said_in_a_line_and_the_run_goes_on(unfinished, finished):
-    with open(unfinished / "rollout.py", "a") as file:
-        file.write("# another\n")
-    code, out, err = experiment.run(unfinished)
-    assert code == 0, err
-    assert re.match(r"Changed since 20[\dT-]+: rollout\.py\nSeqGAN, going on after", out)
-    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    folder = experiment.make(tmp_path_factory.mktemp("longer"), TOTAL_BATCH=5)
+    assert experiment.run(folder)[0] == 0
+    return experiment.outputs(folder)
 
 
 @pytest.mark.parametrize("kind", ["finished", "interrupted"])
-def test_a_run_can_be_made_longer(request, tmp_path, finished, kind):
+def test_a_run_can_be_made_longer(request, tmp_path, longer, kind):
     source = request.getfixturevalue(kind)
     folder = shutil.copytree(source[0] if kind == "finished" else source, tmp_path / "run")
     experiment.edit(folder, TOTAL_BATCH=5)
     code, out, err = experiment.run(folder)
     assert code == 0 and "going on after {'mle': 6, 'discriminator': 2" in out, err
-    longer = tmp_path / "longer"
-    longer.mkdir()
-    experiment.make(longer, TOTAL_BATCH=5)
-    assert experiment.run(longer)[0] == 0
-    assert experiment.outputs(folder) == experiment.outputs(longer)
+    assert experiment.outputs(folder) == longer
 
 
 def test_a_run_is_not_made_shorter_than_it_is(finished, unfinished, monkeypatch):
@@ -153,25 +192,6 @@ def test_without_its_checkpoint_a_run_starts_afresh_and_the_old_is_kept(unfinish
     assert (kept / "experiment-log.txt").read_text() == log
 
 
-def test_damage_that_can_be_undone_is_undone(unfinished, finished):
-    # The newest checkpoint cut short, a save begun, the log cut short, two files gone.
-    *_, (_, newest) = experiment.checkpoints(unfinished)
-    data = newest.with_suffix(".data-00000-of-00001")
-    data.write_bytes(data.read_bytes()[:-100])
-    begun = newest.with_name(f"{newest.stem}_temp")
-    begun.mkdir()
-    (begun / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
-    log = unfinished / "save/experiment-log.txt"
-    log.write_text(log.read_text()[:40])
-    (unfinished / "save/real_data.txt").unlink()
-    (unfinished / METRICS).unlink()
-    code, _, err = experiment.run(unfinished)
-    assert code == 0, err
-    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
-    assert without_seconds(unfinished / METRICS) == without_seconds(finished[0] / METRICS)
-    assert len(list((unfinished / "save/checkpoint").iterdir())) == 4
-
-
 def test_without_a_whole_checkpoint_nothing_is_touched(unfinished, monkeypatch):
     log = experiment.log(unfinished)
     for _, index in experiment.checkpoints(unfinished):
@@ -183,11 +203,12 @@ def test_without_a_whole_checkpoint_nothing_is_touched(unfinished, monkeypatch):
 
 def test_a_log_moved_away_during_a_run_is_whole_again_at_its_next_line(tmp_path):
     path = tmp_path / "log.txt"
-    log = TextLog(path, "pre-training...\n")
-    log.append("one")
+    append_line(path, "one\n")
+    append_line(path, "one\ntwo\n")
     path.rename(tmp_path / "moved.txt")
-    log.append("two")
-    assert path.read_text() == "pre-training...\none\ntwo\n"
+    append_line(path, "one\ntwo\nthree\n")
+    assert path.read_text() == "one\ntwo\nthree\n"
+    assert (tmp_path / "moved.txt").read_text() == "one\ntwo\n"
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_leaves_log_and_checkpoint(unfinished):
@@ -203,5 +224,5 @@ def test_a_full_disk_ends_the_run_with_one_line_and_leaves_log_and_checkpoint(un
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(OSError, match=r"none/real\.txt: cannot be written: No such file or dir"):
+    with pytest.raises(OSError, match=r"none/real\.txt\.tmp: cannot be written: No such file"):
         write_file(f"{tmp_path}/none/real.txt", b"")

@@ -1,11 +1,13 @@
-"""Monte Carlo search: what it keeps, what it averages, and whose weights it uses."""
+"""Monte Carlo search: what it keeps, what it averages, whose weights it uses; and BLEU."""
 
 import numpy as np
 import pytest
 import reference
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
+from dataloader import InputError
 from generator import Generator
-from rollout import Rollout
+from rollout import Bleu, Rollout, self_bleu
 
 V, E, H, T = 4, 3, 5, 4
 
@@ -118,3 +120,76 @@ def test_rewards_follow_the_seed_and_leave_the_generator_as_it_was():
         for p, q in zip(before, generator.get_params()):
             np.testing.assert_array_equal(p, q)
     np.testing.assert_array_equal(results[0], results[1])
+
+
+def nltk_bleu(references, x, n, end=None):
+    """Sentence BLEU of each row, by NLTK."""
+
+    def cut(row):
+        row = list(map(int, row))
+        return row[: row.index(end)] if end in row else row
+
+    references, smooth = [cut(row) for row in references], SmoothingFunction().method1
+    return [sentence_bleu(references, cut(row), [1 / n] * n, smooth) for row in x]
+
+
+def nltk_self_bleu(x, n, end=None):
+    others = [np.delete(x, row, axis=0) for row in range(len(x))]
+    return np.mean([nltk_bleu(o, x[[row]], n, end)[0] for row, o in enumerate(others)])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("end", [None, 0])
+def test_bleu_and_self_bleu_are_nltk_s(n, end):
+    rng = np.random.default_rng(n)
+    for _ in range(25):  # lengths below n, and tokens that are in no reference, among them
+        r, num, t, other_t = rng.integers([1, 2, 1, 1], 8)
+        references = rng.integers(0, rng.integers(2, 7), (r, t))
+        x = rng.integers(0, rng.integers(2, 9), (num, other_t))
+        expected = nltk_bleu(references, x, n, end)
+        np.testing.assert_allclose(Bleu(references, n, end)(x), expected, atol=1e-6)
+        np.testing.assert_allclose(self_bleu(x, n, end), nltk_self_bleu(x, n, end), atol=1e-6)
+
+
+DEGENERATE = {
+    "equal": [[1, 2, 3, 4]] * 3,
+    "equal but one": [[1, 2, 3, 4], [1, 2, 3, 4], [5, 6, 7, 8]],
+    "one token": [[1, 1, 1, 1], [1, 1, 1, 2], [1, 2, 2, 2]],
+    "empty": [[0, 1, 2, 3], [0, 0, 0, 0], [1, 2, 3, 0]],
+    "of many lengths": [[1, 0, 0, 0], [1, 2, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4]],
+    "nothing shared": [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]],
+}
+
+
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_bleu_of_degenerate_rows_is_nltk_s(kind):
+    x = np.array(DEGENERATE[kind])
+    for n in (2, 4):
+        bleu = Bleu(x[::-1][:2], n, 0)
+        np.testing.assert_allclose(bleu(x), nltk_bleu(x[::-1][:2], x, n, 0), atol=1e-6)
+        np.testing.assert_allclose(self_bleu(x, n, 0), nltk_self_bleu(x, n, 0), atol=1e-6)
+
+
+def test_bleu_takes_integers_in_rows_and_self_bleu_two_of_them():
+    x = some_tokens(3)
+    for bad in (x[0], x + 0.5, -x - 1, x[:0]):
+        with pytest.raises(InputError):
+            Bleu(bad, 2)
+        with pytest.raises(InputError):
+            Bleu(x, 2)(bad)
+    for call in (lambda: Bleu(x, 0), lambda: self_bleu(x[:1], 2)):
+        with pytest.raises(
+            InputError, match=r"^(n|rows of self_bleu): expected a whole number from"
+        ):
+            call()
+
+
+def test_bleu_rewards_are_its_expectations():
+    generator, x, num = make_generator(), some_tokens(2), 4000
+    references = some_tokens(20, seed=7)
+    every = reference.all_sequences(V, T)
+    table = np.zeros([V] * T)
+    table[tuple(every.T)] = nltk_bleu(references, every, 3)
+    rewards = Rollout(generator).get_reward(x, num, Bleu(references, 3))
+    exact = expected_rewards(generator.get_params(), x, table)
+    np.testing.assert_allclose(rewards, exact, atol=4 * 0.5 / np.sqrt(num))

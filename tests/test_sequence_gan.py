@@ -43,21 +43,24 @@ BAD = {
     "D_STEPS": (True, "D_STEPS: expected a whole number from 0"),
     "SEED": (-1, "SEED: expected a whole number from 0 to 18446744073709551615, found -1"),
     "START_TOKEN": (30, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
-    "DIS_FILTER_SIZES": ([1, 2, 7], "DIS_FILTER_SIZES: expected a list of whole numbers from 1 to"),
+    "DIS_FILTER_SIZES": (
+        [1, 2, 7],
+        "DIS_FILTER_SIZES, each number: expected a whole number from 1 to 6,",
+    ),
     "DIS_NUM_FILTERS": (
         [8, 8],
-        "DIS_NUM_FILTERS: expected a number for each of the different DIS_",
+        "DIS_NUM_FILTERS: expected as many as different filter sizes, found",
     ),
     "DIS_DROPOUT_KEEP_PROB": ("x", "DIS_DROPOUT_KEEP_PROB: expected a number from 1e-06 to 1, fou"),
     "DIS_L2_REG_LAMBDA": (-0.1, "DIS_L2_REG_LAMBDA: expected a number from 0 to 1e+38, found -0.1"),
-    "ROLLOUT_UPDATE_RATE": (1.0, "ROLLOUT_UPDATE_RATE: expected a number from 0 to 0.999999, fou"),
+    "ROLLOUT_UPDATE_RATE": (1.5, "ROLLOUT_UPDATE_RATE: expected a number from 0 to 1, found 1.5"),
     "DIS_LEARNING_RATE": (np.float32(0.1), "DIS_LEARNING_RATE: expected a number from 1e-30 to"),
     "GEN_LEARNING_RATE": (10**400, "GEN_LEARNING_RATE: expected a number from 1e-30 to 1e+30, fou"),
     "GEN_GRAD_CLIP": (float("nan"), "GEN_GRAD_CLIP: expected a number from 1e-30 to 1e+30, found "),
     "DIS_BATCH_SIZE": (193, "DIS_BATCH_SIZE: expected a whole number from 1 to 192, found 193"),
     "GENERATED_NUM": (15, "GENERATED_NUM: expected a whole number from 16 to 10000000, found 15"),
-    "VOCAB_SIZE": (31, "save/target_params.npz: expected an oracle of VOCAB_SIZE, EMB_DIM, HIDDEN"),
-    "TARGET_FILE": ("save/none.npz", "TARGET_FILE: expected an oracle file"),
+    "VOCAB_SIZE": (31, "save/target_params.npz: expected an oracle file of VOCAB_SIZE, EMB_DIM"),
+    "TARGET_FILE": ("save/none.npz", "TARGET_FILE: expected the name of a file"),
 }
 
 
@@ -79,12 +82,6 @@ def test_bad_input_ends_with_one_line_and_exit_code_1(tmp_path):
     )
 
 
-def test_a_closed_standard_error_does_not_end_the_run(tmp_path):
-    folder = experiment.make(tmp_path, PRE_EPOCH_NUM=1, DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
-    code, out, _ = experiment.run(folder, preexec_fn=lambda: os.close(2))
-    assert code == 0 and "Done." in out
-
-
 def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path):
     folder = experiment.make(tmp_path, DIS_L2_REG_LAMBDA=1e38)
     code, _, err = experiment.run(folder)
@@ -95,7 +92,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path):
     assert experiment.log(folder).count("nll") == 3
 
 
-def schedule(monkeypatch, folder, **constants):
+def schedule(monkeypatch, folder, discriminator=True, **constants):
     """What main() does, in order: [(name, model, arguments, result)]. Updates are not made."""
     driver, events = sequence_gan, []
     monkeypatch.chdir(folder)
@@ -116,7 +113,8 @@ def schedule(monkeypatch, folder, **constants):
     record(driver.Generator, "sample")
     record(driver.Generator, "pretrain_step", lambda: 1.0)
     record(driver.Generator, "reinforce_step", lambda: 1.0)
-    record(driver.Discriminator, "train_step", lambda: 1.0)
+    if discriminator:
+        record(driver.Discriminator, "train_step", lambda: 1.0)
     record(driver.Rollout, "get_reward", lambda: rng.random([16, 6]))
     record(driver.Rollout, "reset")
     record(driver.Rollout, "update_params")
@@ -189,12 +187,122 @@ def check_updates(events):
     assert len(seen) == 6
 
 
+def test_with_bleu_as_reward_no_discriminator_is_made_and_own_tokens_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr(sequence_gan, "Discriminator", None)
+    folder = experiment.make(tmp_path)
+    constants = {"REWARD": "bleu", "OWN_TOKEN_GROWTH": 0.3}
+    events = schedule(monkeypatch, folder, discriminator=False, **constants)
+    shares = [arguments[1] for name, _, arguments, _ in events if name == "pretrain_step"]
+    np.testing.assert_allclose(shares, np.repeat([0.3, 0.6, 0.9, 1, 1, 1], 6))
+    (score,) = {arguments[2] for name, _, arguments, _ in events if name == "get_reward"}
+    positives = np.loadtxt("save/real_data.txt", int)
+    assert (score.n, score.end) == (3, None)
+    np.testing.assert_allclose(score(positives), 1, rtol=1e-6)  # they are the references
+
+
+def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
+    folder = experiment.make(tmp_path, SEQ_LENGTH=6)
+    experiment.write_text(folder / "text.txt", 200)
+    constants = {"TEXT_FILE": "text.txt", "TARGET_FILE": "none.npz", "GENERATED_NUM": 40, "SEED": 2}
+    events = schedule(monkeypatch, folder, **constants)
+    words = open("save/vocabulary.txt").read().split("\n")[:-1]
+    assert len(words) == 14 and {
+        event[1].vocab_size for event in events if event[0] == "sample"
+    } == {14}
+    mle = [arguments[0] for name, _, arguments, _ in events if name == "pretrain_step"]
+    assert len(mle) == 6 * (180 // 16)
+    lines = {tuple(row) for x in mle for row in x.tolist()}
+    seen = []
+    for name, _, arguments, _ in events:
+        if name == "train_step":
+            x, y = arguments
+            seen.append({tuple(row) for row in x[y == 1].tolist()})
+            assert seen[-1] <= lines or len(lines) < 180  # the last lines are in no batch
+    assert len(seen) == 5 and len(set(map(frozenset, seen))) == 5  # drawn anew for each set
+    for name in ("eval_file.txt", "generator_sample.txt"):
+        text = open(f"save/{name}").read()
+        assert set(text.split()) <= set(words[1:])
+    with open("save/metrics.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["nll_test"]]
+    assert len(rows) == 5 and all(row["nll_oracle"] == "" for row in rows)
+    for row in rows:
+        for n in (2, 3, 4, 5):
+            assert 0 < float(row[f"bleu_{n}"]) < 1 and 0 < float(row[f"self_bleu_{n}"]) < 1
+
+
+def test_a_run_with_a_text_shows_text_and_logs_its_nll_even_with_standard_error_closed(tmp_path):
+    folder = experiment.make(tmp_path, TEXT_FILE="text.txt", DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
+    experiment.write_text(folder / "text.txt", 200)
+    (folder / "save/target_params.npz").unlink()
+    code, out, err = experiment.run(folder, preexec_fn=lambda: os.close(2))
+    assert code == 0, err
+    assert out.startswith("text.txt: 180 lines to learn, 20 held out, 0 empty, ")
+    with open(folder / "save/metrics.csv", newline="") as file:
+        measured = [float(row["nll_test"]) for row in csv.DictReader(file) if row["nll_test"]]
+    assert nlls(experiment.log(folder)) == measured
+    words = set((folder / "save/vocabulary.txt").read_text().split())
+    shown = [line.split("\t")[0] for line in out.splitlines()]
+    assert sum(set(line.split()) <= words - {"<end>"} for line in shown) == 3
+    assert (folder / "save/learning-curve.png").stat().st_size > 40_000
+
+
+BAD_TEXTS = {
+    "no such file": ({"TEXT_FILE": "none.txt"}, "TEXT_FILE: expected the name of a file, found 'n"),
+    "no such test file": (
+        {"TEST_FILE": "none.txt"},
+        "TEST_FILE: expected the name of a file, found",
+    ),
+    "fewer lines than a batch": (
+        {"BATCH_SIZE": 64},
+        "BATCH_SIZE: expected a whole number from 1 to",
+    ),
+    "a set of too few": (
+        {"DIS_BATCH_SIZE": 130},
+        "DIS_BATCH_SIZE: expected a whole number from 1 to",
+    ),
+    "no word": ({"VOCAB_SIZE": 2}, "VOCAB_SIZE: expected a whole number from 3 to"),
+    "another start": ({"START_TOKEN": 1}, "START_TOKEN: expected a whole number from 0 to 0"),
+    "not UTF-8": (
+        {"TEXT_FILE": "latin.txt"},
+        "latin.txt, line 2: expected UTF-8, found b'caf\\xe9'",
+    ),
+    "empty": ({"TEXT_FILE": "empty.txt"}, "empty.txt: expected a text, found no words in it"),
+    "nothing shared": ({"TEST_FILE": "other.txt"}, "other.txt: expected known words in held-out"),
+    "reward": ({"REWARD": "BLEU"}, "REWARD: expected 'discriminator' or 'bleu', found 'BLEU'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TEXTS)
+def test_bad_texts_are_named_in_one_line_and_nothing_is_touched(tmp_path, monkeypatch, kind):
+    constants, message = BAD_TEXTS[kind]
+    folder = experiment.make(tmp_path)
+    experiment.write_text(folder / "text.txt")
+    (folder / "latin.txt").write_bytes(b"the\ncaf\xe9\n")
+    (folder / "empty.txt").write_text("\n")
+    (folder / "other.txt").write_text("nothing shared\n")
+    constants = {"TEXT_FILE": "text.txt", "GENERATED_NUM": 640} | constants
+    error = experiment.refusal(folder, monkeypatch, **constants)
+    assert error.startswith(message) and "\n" not in error
+    assert not (folder / "save/experiment-log.txt").exists()
+
+
+def test_a_text_that_changed_within_a_run_is_refused(tmp_path, monkeypatch):
+    constants = {"TEXT_FILE": "text.txt", "DIS_PRETRAIN_ROUNDS": 0, "TOTAL_BATCH": 100}
+    folder = experiment.make(tmp_path, **constants)
+    experiment.write_text(folder / "text.txt")
+    process = experiment.run_until(folder, lambda: "adversarial" in experiment.log(folder))
+    process.kill()
+    process.communicate()
+    experiment.write_text(folder / "text.txt", 61)
+    error = experiment.refusal(folder, monkeypatch, **constants)
+    assert "unfinished run with other settings: TEXT_FILE (its SHA-256) was" in error
+
+
 @pytest.mark.parametrize(
     ("constants", "log"),
     [
         ({"DIS_PRETRAIN_ROUNDS": 0, "TOTAL_BATCH": 0}, r"pre-training\.\.\.\n(epoch.*\n){3}"),
         ({"PRE_EPOCH_NUM": 0, "D_STEPS": 0}, r"adversarial training\.\.\.\n(epoch.*\n){2}"),
-        ({"PRE_EPOCH_NUM": 0, "DIS_PRETRAIN_ROUNDS": 0, "TOTAL_BATCH": 0}, ""),
     ],
 )
 def test_stages_can_be_left_out(tmp_path, constants, log):

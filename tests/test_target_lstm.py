@@ -120,7 +120,7 @@ HOSTILE["a nested reducer"] = pickle.dumps([np.zeros(3, np.float32), Nested()], 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_pickles_are_refused_before_anything_runs(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"oracle\.pkl: expected an oracle, but it asks for"):
+    with pytest.raises(ValueError, match=r"oracle\.pkl: expected an oracle file, but it asks for"):
         load(tmp_path / "oracle.pkl", HOSTILE[kind])
     assert not Path("HACKED").exists()
 
@@ -152,12 +152,12 @@ CRAFTED = {
 
 
 def write_bomb(path, params):
-    """An .npz of 3 MB whose first array is 2.5 GiB of zeros."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+    """An .npz of 3 MB whose first array is 2.25 GiB of zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         with file.open("embeddings.npy", "w", force_zip64=True) as member:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (2**29 + 2**27, 1)}
+            header = {"descr": "<f4", "fortran_order": False, "shape": (2**29 + 2**26, 1)}
             np.lib.format.write_array_header_1_0(member, header)
-            for _ in range(40):
+            for _ in range(36):
                 member.write(bytes(2**26))
         for name in list(param_shapes(V, E, H))[1:]:
             with file.open(f"{name}.npy", "w") as member:
@@ -206,7 +206,7 @@ def test_crafted_files_are_refused_in_one_line_within_a_gigabyte(refusals, name)
     assert len(refusals[name]) == 2
     for message, status in refusals[name]:
         assert status == "0"
-        assert re.fullmatch(re.escape(name) + r": expected an oracle.*, but .+", message)
+        assert re.fullmatch(re.escape(name) + r": expected an oracle file.*, but .+", message)
 
 
 def test_names_in_an_npz_count(tmp_path, params):
@@ -215,7 +215,7 @@ def test_names_in_an_npz_count(tmp_path, params):
     for arrays in (swapped, {f"_{name}": array for name, array in named.items()}):
         np.savez(tmp_path / "oracle.npz", **arrays)
         with pytest.raises(
-            InputError, match=r"oracle\.npz: expected an oracle, but its arrays are"
+            InputError, match=r"oracle\.npz: expected an oracle file, but its arrays are"
         ):
             load(tmp_path / "oracle.npz")
     np.savez(tmp_path / "oracle.npz", *params)  # without names, in their order
@@ -241,8 +241,8 @@ def test_write_params_takes_15_arrays(tmp_path, params):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p[:14], "expected an oracle, but it"),
-        (lambda p: [p[0].ravel(), *p[1:]], r"number 0 \(embeddings\) of rank 2"),
+        (lambda p: p[:14], "but (its arrays are|expected 15 arrays as in param_shapes, found 14)"),
+        (lambda p: [p[0].ravel(), *p[1:]], "expected 15 arrays as in param_shapes"),
         (
             lambda p: [*p[:6], p[6][:2], *p[7:]],
             r"array 6 \(bf\): expected shape \[4\], found \[2\]",
@@ -277,7 +277,7 @@ def test_a_truncated_npz_and_a_missing_file_are_refused(tmp_path, params):
     whole = (tmp_path / "oracle.npz").read_bytes()
     with pytest.raises(ValueError, match=r"oracle\.npz: expected an oracle"):
         load(tmp_path / "oracle.npz", whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"none\.npz: expected an oracle, but No such file"):
+    with pytest.raises(ValueError, match=r"none\.npz: expected an oracle file, but No such file"):
         load(tmp_path / "none.npz")
 
 
