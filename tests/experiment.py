@@ -171,3 +171,9 @@ def refusal(folder, monkeypatch, **constants):
     with pytest.raises(InputError) as error:
         sequence_gan.main()
     return str(error.value)
+
+
+def without_seconds(folder):
+    return [
+        line.rpartition(",")[0] for line in (folder / "save/metrics.csv").read_text().splitlines()
+    ]

@@ -1,6 +1,5 @@
 """What stops a run, and how it goes on: real processes, killed and started again."""
 
-import random
 import re
 import resource
 import shutil
@@ -20,33 +19,8 @@ def unfinished(interrupted, tmp_path):
     return shutil.copytree(interrupted, tmp_path / "run")
 
 
-KINDS = {
-    "a text, own tokens": {"TEXT_FILE": "text.txt", "OWN_TOKEN_GROWTH": 0.1, "GENERATED_NUM": 40},
-    "BLEU as reward": {"REWARD": "bleu", "ROLLOUT_UPDATE_RATE": 0.0, "EVAL_EVERY": 5},
-}
-
-
 def evaluations(folder):
     return experiment.log(folder).count("nll")
-
-
-def without_seconds(path):
-    return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, kind):
-    folders = [tmp_path / "disturbed", tmp_path / "undisturbed"]
-    for folder in folders:
-        folder.mkdir()
-        experiment.make(folder, **KINDS[kind])
-        experiment.write_text(folder / "text.txt")
-    code, _, err = experiment.kill_until_finished(folders[0], 2, random.Random(1))
-    assert code == 0, err
-    assert experiment.run(folders[1])[0] == 0
-    assert experiment.outputs(folders[0]) == experiment.outputs(folders[1])
-    assert without_seconds(folders[0] / METRICS) == without_seconds(folders[1] / METRICS)
-    assert not list(folders[0].glob("save/run-*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -95,7 +69,7 @@ FOREIGN = {"real_data.txt": "mine\n", "experiment-log.txt": "pre-training...\nno
 def test_damage_that_can_be_undone_is_undone(resumed, finished):
     assert "going on after {'mle': 6, 'discriminator': 2, 'adversarial': 1}" in resumed[1]
     assert experiment.outputs(resumed[0]) == experiment.outputs(finished[0])
-    assert without_seconds(resumed[0] / METRICS) == without_seconds(finished[0] / METRICS)
+    assert experiment.without_seconds(resumed[0]) == experiment.without_seconds(finished[0])
     assert len(list((resumed[0] / "save/checkpoint").iterdir())) == 4
 
 
