@@ -18,6 +18,10 @@ from filelock import FileLock, Timeout
 END, UNKNOWN = 0, 1  # the number that ends a line of a text, and that of every unknown word
 
 
+LINES = r"[a-z-]+( training)?\.\.\.\n|epoch:\t\d+\tnll:\t[\d.e+]+\n|[a-z]+,\d+,[\d.e+,-]*\n"
+OWN = re.compile(rf"({LINES})*[^\n]*")  # what a kill leaves behind the lines of the last save
+
+
 class InputError(ValueError):
     """What a person supplied (a file, a constant, an array) is not usable; the message says why."""
 
@@ -52,8 +56,8 @@ def read_text(path):
 
 
 def digest(path):
-    """The first 16 digits of a file's SHA-256."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    """The SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def is_plain_file(path):
@@ -78,9 +82,9 @@ def put(path, data, mode="wb"):
 def write_file(path, data):
     """Replace the file at path by text or bytes in one step: a reader sees all of it or none."""
     is_plain_file(path)
-    beside = f"{path}.tmp"
+    beside = f"{path}.{os.getpid()}.tmp"
     try:
-        put(beside, data.encode() if isinstance(data, str) else data)
+        put(beside, data.encode() if isinstance(data, str) else data, "xb")
         os.replace(beside, path)
     finally:
         Path(beside).unlink(missing_ok=True)
@@ -101,8 +105,7 @@ def keep_aside(paths, ended=None):
     paths = [path for path in paths if is_plain_file(path)]
     if not paths:
         return
-    newest = time.localtime(max(map(os.path.getmtime, paths)))
-    folder = f"save/run-{ended or time.strftime('%Y-%m-%dT%H-%M-%S', newest)}"
+    folder = f"save/run-{ended or time.strftime('%Y-%m-%dT%H-%M-%S')}"
     while any(os.path.exists(path.replace("save", folder, 1)) for path in paths):
         folder += "-too"
     for path in paths:
@@ -113,9 +116,9 @@ def keep_aside(paths, ended=None):
 
 
 def bring_back(path, text):
-    """Have a file hold text, whether it holds less or more of it; anything else is kept aside."""
+    """Have a file hold text, if it held less of it or further lines of a run; else it is kept."""
     now = read_text(path)
-    if not (now.startswith(text) or text.startswith(now)):
+    if not text.startswith(now) and not (now.startswith(text) and OWN.fullmatch(now[len(text) :])):
         keep_aside([path])
     write_file(path, text)
 
@@ -165,17 +168,17 @@ def read_corpus(text_file, test_file, vocab_size, length, rng):
     counts = collections.Counter(itertools.chain.from_iterable(lines))
     words = ["<end>", "<unknown>"]
     words += [word for word, _ in counts.most_common() if word not in words][: vocab_size - 2]
-    number = {word: n for n, word in enumerate(words)}
+    number = {word: n for n, word in enumerate(words) if n != END}
     x, held_out = (np.full([len(part), length], END, np.int32) for part in (lines, test))
     for row, line in zip((*x, *held_out), lines + test):
         row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:length]]
+    if not lines or (held_out <= UNKNOWN).all():
+        raise InputError(f"{test_file or text_file}: expected held-out lines that share words")
     cut, unknown = sum(len(line) > length for line in lines), np.mean(x[x != END] == UNKNOWN)
     print(
         f"{text_file}: {len(lines)} lines to learn, {len(test)} held out, {empty} empty, {cut} cut"
     )
     print(f"  to {length} words; {len(words) - 2} words known, {unknown:.1%} of all are unknown")
-    if (held_out <= UNKNOWN).all():
-        raise InputError(f"{test_file or text_file}: expected known words in held-out lines")
     return words, x, held_out
 
 
@@ -198,7 +201,8 @@ def check_number(name, value, least, most, kinds=(int,)):
     """Raise InputError naming the number unless it is of one of the kinds and within bounds."""
     if type(value) not in kinds or not least <= value <= most:
         what = "a number" if float in kinds else "a whole number"
-        raise InputError(f"{name}: expected {what} from {least} to {most}, found {value!r:.100}")
+        found = "a huge one" if type(value) is int and abs(value) >> 999 else f"{value!r:.100}"
+        raise InputError(f"{name}: expected {what} from {least} to {most}, found {found}")
 
 
 def check_tokens(x, shape, number, what="x"):
@@ -272,11 +276,12 @@ def plot_learning_curves(logs, picture, metrics=None):
     for name in [name for name in (rows and rows[0]) if "bleu" in name]:
         y, style = [float(row[name]) for row in rows], ":" if "self" in name else "-"
         panels[1].plot(x[: len(y)], y, style, color=f"C{name[-1]}", label=name)
+        panels[1].set_ylabel("BLEU of samples")
     panels[0].set_ylabel("NLL of held-out lines" if rows else "NLL under the oracle")
     panels[-1].set_xlabel("epoch (MLE, then adversarial training); NLL in nats per token")
     for panel in panels:
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        panel.legend(fontsize="small", ncol=2)
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=150)
     write_file(picture, data.getvalue())

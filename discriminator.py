@@ -7,7 +7,7 @@ B = batch, T = sequence length, E = embedding, P = number of features (filters o
 import numpy as np
 import tensorflow as tf
 
-from dataloader import check_arrays, check_number, check_tokens
+from dataloader import InputError, check_arrays, check_number, check_tokens
 
 
 class Discriminator(tf.Module):
@@ -33,10 +33,11 @@ class Discriminator(tf.Module):
         seed=0,
     ):
         super().__init__()
-        check_number("different filter_sizes", len(set(filter_sizes)), *2 * [len(num_filters)])
         for f, n in zip(filter_sizes, num_filters):
-            check_number("a number of filter_sizes", f, 1, sequence_length)
-            check_number("a number of num_filters", n, 1, 10**6)
+            check_number("filter_sizes, each number", f, 1, sequence_length)
+            check_number("num_filters, each number", n, 1, 10**6)
+        if not 0 < len(set(filter_sizes)) == len(filter_sizes) == len(num_filters):
+            raise InputError(f"expected a number for each of {filter_sizes=}, found {num_filters}")
         check_number("dropout_keep_prob", dropout_keep_prob, 1e-6, 1, (int, float))
         check_number("seed", seed, 0, 2**64 - 1)
         self.shape, self.vocab_size = (None, sequence_length), vocab_size

@@ -1,7 +1,8 @@
 """The LSTM language model, and the generator that SeqGAN trains (paper, "The Generative
 Model for Sequences").
 
-B = batch, T = sequence length, V = vocabulary, E = embedding, H = hidden size; x is tokens.
+B = batch, T = sequence length, V = vocabulary, E = embedding, H = hidden size; x is tokens. What
+takes tensors (step, predict, complete, gradients) does not check them.
 """
 
 import numpy as np
@@ -27,8 +28,7 @@ class LSTM(tf.Module):
 
     Args:
       params: 15 float arrays, of the shapes and in the order of param_shapes.
-      sequence_length: T.
-      start_token: the input before the first token; not part of a sequence.
+      sequence_length, start_token: T, and the input before the first token of a sequence.
       seed: of sampling.
     """
 
@@ -126,10 +126,8 @@ class LSTM(tf.Module):
         return self.step(start, 2 * (tf.zeros([num, self.hidden_dim]),))
 
     def complete(self, x, first, state, temperature=1.0, kept=None):
-        """Draw the tokens of x, int32 [N, T], from `first` on, where not kept, bool [N, T].
-
-        state: (h, c), [N, H] each, after the inputs that precede position `first`.
-        """
+        """Draw the tokens of x, int32 [N, T], from `first` on, where not kept, bool [N, T]; state:
+        (h, c), [N, H] each, after the inputs that precede."""
         kept = tf.zeros(x.shape, bool) if kept is None else kept
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
         # With 208 rows at once a draw takes 1.3 times as long.
@@ -180,6 +178,7 @@ class Generator(LSTM):
         grad_clip=5.0,
         seed=0,
     ):
+        check_number("seed", seed, 0, 2**64 - 1)
         rng = np.random.default_rng(seed)
         shapes = param_shapes(vocab_size, emb_dim, hidden_dim).values()
         params = [np.float32(0.1) * rng.standard_normal(s, np.float32) for s in shapes]
@@ -195,6 +194,7 @@ class Generator(LSTM):
         """One MLE step on x, int [B, T]; the loss before it, nats per token. A share of the inputs
         is the generator's own (scheduled sampling, Bengio et al., 2015)."""
         x = self.check(x)
+        check_number("own_share", own_share, 0, 1, (int, float))
         fed = self.mix(x, own_share) if own_share else x
         weight = np.full(x.shape, 1 / x.size, np.float32)
         return self._update(x, weight, fed, self.pretrain_optimizer)
@@ -244,7 +244,6 @@ def split_rows(x, most):
 
 def unnormalised_probs(h, w):
     """softmax(h W_out + b_out), but for its division: h [N, H], w from LSTM.output_weights.
-
     Returns [h, 1], as the bias is a row of w, which saves 12 to 23 % of a draw; the logits
     [N, M, BLOCKS], token m * BLOCKS + b at [m, b]; the largest of each row; exp(logits - largest).
     """

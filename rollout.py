@@ -8,8 +8,7 @@ from generator import LSTM
 
 
 class Rollout:
-    """The rollout policy of a generator, and the rewards of its sequences. With an update_rate of 0
-    the policy is the generator itself."""
+    """The rollout policy of a generator (itself at an update_rate of 0), and its rewards."""
 
     def __init__(self, generator, update_rate=0.0):
         check_number("update_rate", update_rate, 0, 1, (int, float))
@@ -35,16 +34,10 @@ class Rollout:
             w.assign(r * w + (1 - r) * new)
 
     def get_reward(self, x, rollout_num, score):
-        """Expected final score of every prefix of x (paper, eq. 4).
+        """Expected final score of every prefix of x, int [B, T] (paper, eq. 4); float32 [B, T].
 
-        Args:
-          x: int [B, T], finished sequences.
-          rollout_num: completions of every prefix, N in the paper.
-          score: function from int32 [M, T] to float32 [M], any M; the probability of being real.
-
-        Returns:
-          float32 [B, T]: at t < T - 1 the mean score of rollout_num completions of x[:, :t + 1], at
-          T - 1 the score of x itself.
+        At t < T - 1 the mean score of rollout_num completions of x[:, :t + 1], at T - 1 that of x.
+        score: function from int32 [M, T], any M, to float32 [M]; the probability of being real.
         """
         check_number("rollout_num", rollout_num, 1, 10**6)
         x = tf.constant(self.policy.check(x))

@@ -13,21 +13,16 @@ from pathlib import Path
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C simply ends it
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # where it is closed
+    while os.open(os.devnull, os.O_RDWR) < 2:
+        pass  # standard streams that are closed lead nowhere
+    sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")
+    sys.stdout.reconfigure(errors="replace", line_buffering=True)
 
 import numpy as np
 from tqdm import tqdm
 
 import dataloader
-from dataloader import (
-    END,
-    InputError,
-    batches,
-    labelled_batches,
-    read_corpus,
-    token_text,
-    write_file,
-)
+from dataloader import END, InputError, batches, labelled_batches, token_text, write_file
 
 with dataloader.muted_stderr():  # on import TensorFlow writes there whatever its level
     import tensorflow as tf
@@ -103,16 +98,16 @@ def main():
     def evaluate(stage, epoch):
         samples = generator.sample(1000 if words else set_size).numpy()
         write_file(EVAL_FILE, token_text(samples, words))
-        write_params(GENERATOR_FILE, generator.get_params())
         values = {"nll_oracle": oracle.nll(samples)} if oracle else {}
         values["nll_test"] = generator.nll(held_out, end)
         for bleu in bleus:
             values[f"bleu_{bleu.n}"] = np.mean(bleu(samples))
             values[f"self_bleu_{bleu.n}"] = self_bleu(samples, bleu.n, end)
         run.measure(stage, epoch, **values)
+        write_params(GENERATOR_FILE, generator.get_params())
         run.log(f"epoch:\t{epoch}\tnll:\t{next(iter(values.values())):g}")
         if words:
-            run.say(token_text(samples[:1], words).strip())
+            run.say(f"sample:\t{token_text(samples[:1], words).strip()}")
 
     def train_discriminator(stage, epoch, index):
         """Train for DIS_EPOCHS epochs on set number `index` of fresh negatives (paper, eq. 5)."""
@@ -151,6 +146,7 @@ def main():
         rollout.update_params()
         for index in range(rounds + epoch * d_steps, rounds + (epoch + 1) * d_steps):
             train_discriminator("adversarial", epoch, index)
+    write_params(GENERATOR_FILE, generator.get_params())
     run.end()
 
 
@@ -158,9 +154,10 @@ def load_data(seeds):
     """(oracle, None, positives, held out); of a text (None, words, its lines, those held out)."""
     if TEXT_FILE is not None:
         rng = np.random.default_rng(seeds[4])
-        words, *parts = read_corpus(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, rng)
-        dataloader.check_number("BATCH_SIZE", BATCH_SIZE, 1, len(parts[0]))
-        dataloader.check_number("DIS_BATCH_SIZE", DIS_BATCH_SIZE, 1, 2 * len(parts[0]))
+        words, *parts = dataloader.read_corpus(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, rng)
+        lines = len(parts[0])
+        dataloader.check_number(f"BATCH_SIZE, of {lines} lines", BATCH_SIZE, 1, lines)
+        dataloader.check_number("DIS_BATCH_SIZE", DIS_BATCH_SIZE, 1, 2 * lines)
         return None, words, *parts
     sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
     models = [
@@ -187,9 +184,11 @@ PARTS = ".index", ".data-00000-of-00001"
 OUTPUTS = [path + part for part in PARTS for path in CHECKPOINTS]  # in the order of keeping aside
 OUTPUTS += [LOG_FILE, METRICS_FILE, PICTURE_FILE, POSITIVE_FILE, NEGATIVE_FILE, EVAL_FILE]
 OUTPUTS += [GENERATOR_FILE, VOCABULARY_FILE]
-METRICS = "stage epoch nll_oracle nll_test mle_loss dis_loss dis_accuracy reward_mean pg_loss"
-METRICS = [*METRICS.split(), *(f"{own}bleu_{n}" for own in ("", "self_") for n in (2, 3, 4, 5))]
-METRICS += ["seconds"]
+METRICS = (
+    "stage epoch nll_oracle nll_test mle_loss dis_loss dis_accuracy reward_mean pg_loss seconds"
+)
+METRICS = [*METRICS.split(), *(f"{s}bleu_{n}" for s in ("", "self_") for n in (2, 3, 4, 5))]
+MODULES = "sequence_gan", "generator", "discriminator", "rollout", "target_lstm", "dataloader"
 
 
 class Run:
@@ -201,11 +200,11 @@ class Run:
         self.lock = dataloader.lock("save/.lock")
         self.path, record = newest_checkpoint()
         self.earlier, now = record.get("saved"), settings()
-        code = {file.name: dataloader.digest(file) for file in Path(__file__).parent.glob("*.py")}
+        code = {name: dataloader.digest(Path(__file__).parent / f"{name}.py") for name in MODULES}
         if record and goes_on(record, now):
-            changed = [file for file in code if record["code"].get(file) != code[file]]
+            changed = [f"{name}.py" for name in code if record["code"].get(name) != code[name]]
             if changed:
-                print(f"Changed since {self.earlier}: {', '.join(sorted(changed))}")
+                print(f"Changed since {self.earlier}: {', '.join(changed)}")
         else:
             logs = {LOG_FILE: "", METRICS_FILE: ",".join(METRICS) + "\n"}
             self.path, record = None, {"done": {}, "logs": logs, "saves": 0, "seconds": 0.0}
@@ -222,10 +221,9 @@ class Run:
         """
         self.json = tf.Variable("", dtype=tf.string)  # the record
         self.checkpoint = tf.train.Checkpoint(record=self.json, **models)
-        state = "a new run"
+        state = f"going on after {self.record['done']}" if self.path else "a new run"
         if self.path:
             self.checkpoint.restore(self.path).expect_partial()
-            state = f"going on after {self.record['done']}"
         else:
             dataloader.keep_aside(OUTPUTS, self.earlier)
         for path, text in (files | self.record["logs"]).items():
@@ -234,11 +232,11 @@ class Run:
             self.save()
         devices = tf.config.list_physical_devices("GPU") or f"{os.cpu_count()} CPU cores"
         print(f"SeqGAN, {state}, on {devices}; the log is {LOG_FILE}")
+        sets = (0, 0) if REWARD == "bleu" else (DIS_PRETRAIN_ROUNDS, D_STEPS)
         print(
-            f"  MLE: {PRE_EPOCH_NUM} epochs; discriminator: {DIS_PRETRAIN_ROUNDS} sets; adversarial"
+            f"  {PRE_EPOCH_NUM} epochs of MLE, {sets[0]} sets for the discriminator, {TOTAL_BATCH}"
         )
-        print(f"  training: {TOTAL_BATCH} epochs of {D_STEPS} sets, which take most of the time")
-        print("  Ctrl-C stops, the same command goes on", flush=True)
+        print(f"  epochs of {sets[1]} sets; Ctrl-C stops, the same command goes on")
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
@@ -295,7 +293,6 @@ class Run:
             form = {"bar_format": "{desc} {n_fmt}/{total_fmt}, {elapsed}<{remaining}"}
             line += f"\t[{tqdm.format_meter(**self.bar.format_dict | form)}]"
         tqdm.write(line)
-        sys.stdout.flush()
 
     def save(self):
         """Write a checkpoint, which survives a power cut, in place of the older of the two."""
@@ -307,15 +304,15 @@ class Run:
         try:
             self.checkpoint.write(path)
         except tf.errors.OpError as error:
-            message = error.message.rpartition("}} ")[-1]  # after the name of TensorFlow's node
-            raise OSError(f"{path}: cannot be written: {message}") from None
+            why = error.message.rpartition("}} ")[-1]  # after the name of TensorFlow's node
+            raise OSError(f"{path}: cannot be written: {why}") from None
         dataloader.flush_to_disk(*(path + part for part in PARTS), os.path.dirname(path))
 
     def end(self):
         """Note that the run is over."""
         self.record["finished"] = True
         self.save()
-        self.say(f"Done. The generator is in {GENERATOR_FILE}, the curve in {PICTURE_FILE}")
+        self.say(f"Done. The generator is in {GENERATOR_FILE}")
 
 
 def newest_checkpoint():
@@ -379,20 +376,20 @@ def check_constants():
     check("DIS_L2_REG_LAMBDA", 0, 1e38, (int, float))
     check("DIS_DROPOUT_KEEP_PROB", 1e-6, 1, (int, float))
     check("ROLLOUT_UPDATE_RATE OWN_TOKEN_GROWTH", 0, 1, (int, float))
-    for name, most in ("DIS_FILTER_SIZES", SEQ_LENGTH), ("DIS_NUM_FILTERS", 10**6):
-        value = globals()[name]
-        if type(value) not in (list, tuple) or len(set(DIS_FILTER_SIZES)) != len(value):
-            raise InputError(f"{name}: expected as many as different filter sizes, found {value!r}")
-        for number in value:
-            dataloader.check_number(f"{name}, each number", number, 1, most)
+    for name in ("DIS_FILTER_SIZES", "DIS_NUM_FILTERS"):  # what is in them, Discriminator checks
+        if type(globals()[name]) not in (list, tuple):
+            raise InputError(f"{name}: expected a list of numbers, found {globals()[name]!r}")
     names = ["TARGET_FILE"]
     if TEXT_FILE is not None:
         check("VOCAB_SIZE", 3, 10**6)
         check("START_TOKEN", END, END)
-        names = ["TEXT_FILE"] + ["TEST_FILE"] * (TEST_FILE is not None)
-    for name in names:
-        if type(globals()[name]) is not str or not os.path.isfile(globals()[name]):
-            raise InputError(f"{name}: expected the name of a file, found {globals()[name]!r}")
+        names = ["TEXT_FILE"]
+    for name in [*names, "TEST_FILE"] if TEST_FILE is not None else names:
+        path = globals()[name]
+        if type(path) is not str or not os.path.isfile(path):
+            raise InputError(f"{name}: expected the name of a file, found {path!r}")
+        if os.path.realpath(path) in map(os.path.realpath, OUTPUTS):
+            raise InputError(f"{name}: expected a file that a run does not write, found {path!r}")
     if REWARD not in ("discriminator", "bleu"):
         raise InputError(f"REWARD: expected 'discriminator' or 'bleu', found {REWARD!r}")
 
@@ -409,6 +406,8 @@ if __name__ == "__main__":
         main()
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        sys.exit("sequence_gan.py: these constants or files need more memory than there is")
     except KeyboardInterrupt:
         kept = ": save/checkpoint holds the run up to its last save; the same command goes on"
         print("\nStopped" + kept * (newest_checkpoint()[1].get("finished") is False))

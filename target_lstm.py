@@ -20,7 +20,6 @@ HIDDEN_DIM = 32
 SEED = 0
 TARGET_FILE = "save/target_params.npz"
 
-FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 PICKLED = ("numpy.ndarray", "numpy.dtype", "_codecs.encode")  # what a pickled array names
 PICKLED += ("numpy.core.multiarray._reconstruct", "numpy.core.numeric._frombuffer")
 
@@ -58,8 +57,8 @@ def read_params(file, sizes=None):
         file.seek(0)
         # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
         found = ArrayUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
-        if type(found) not in (list, tuple):
-            raise InputError("it is no list of arrays")
+        if type(found) not in (list, tuple) or len(found) != len(names):
+            raise InputError("it is no list of 15 arrays")
         params = [unpickled_array(array) for array in found]
     return check_arrays(params, param_shapes(*sizes)) if sizes else params
 
@@ -93,8 +92,6 @@ ArrayUnpickler.dispatch = pickle._Unpickler.dispatch | BYTES
 
 def unpickled_array(found):
     """The float array that a pickle describes."""
-    if not isinstance(found, Pickled):
-        raise InputError(f"it has something of type {type(found).__name__} among its arrays")
     if found.name == "_frombuffer":
         data, dtype, shape, order = found.args
     else:
@@ -104,7 +101,7 @@ def unpickled_array(found):
         data = data.args[0]
     data = data.encode("latin1") if isinstance(data, str) else data
     kind = dtype.state[1] + dtype.args[0]
-    if type(data) is not bytes or kind not in FLOATS:
+    if type(data) is not bytes or kind not in ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8"):
         raise InputError("it has an array of other things than floating-point numbers")
     return np.frombuffer(data, kind).reshape(shape, order=order)
 

@@ -112,10 +112,10 @@ def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, 
     )
 
 
-def test_a_text_s_own_end_and_unknown_are_those_of_the_vocabulary(tmp_path):
+def test_the_names_of_end_and_unknown_are_no_words_of_a_text(tmp_path):
     words, x, _ = corpus(tmp_path, "a <unknown> a <end> b\n", "a\n")
     assert words == ["<end>", "<unknown>", "a", "b"]
-    np.testing.assert_array_equal(x, [[2, 1, 2, 0]])
+    np.testing.assert_array_equal(x, [[2, 1, 2, 1]])  # a line is ended by its end alone
 
 
 def test_a_tenth_is_held_out_by_the_generator_given_and_the_order_stays(tmp_path):
@@ -134,9 +134,18 @@ def test_a_tenth_is_held_out_by_the_generator_given_and_the_order_stays(tmp_path
         (b"one\ntw\xffo\n", None, r"text\.txt, line 2: expected UTF-8, found b'tw\\xffo'"),
         (b"", None, r"text\.txt: expected a text, found no words in it"),
         (b"\n \n", None, r"text\.txt: expected a text, found no words in it"),
-        (b"one two\n", "three\n", r"test\.txt: expected known words in held-out lines"),
+        (b"one two\n", "three\n", r"test\.txt: expected held-out lines that share words"),
     ],
 )
 def test_texts_that_cannot_be_used_are_named(tmp_path, text, test, message):
     with pytest.raises(InputError, match=message):
         corpus(tmp_path, text, test)
+
+
+def test_files_beside_an_output_are_left_alone(tmp_path):
+    other, path = tmp_path / "other.txt", tmp_path / "x.txt"
+    other.write_text("mine")
+    (tmp_path / "x.txt.tmp").symlink_to(other)
+    write_file(path, "1 2 3\n")
+    assert path.read_text() == "1 2 3\n" and not path.is_symlink()
+    assert other.read_text() == "mine" and (tmp_path / "x.txt.tmp").is_symlink()

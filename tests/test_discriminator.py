@@ -194,13 +194,15 @@ def test_a_first_batch_that_does_not_fit_is_refused_and_the_next_one_trains(kind
     [
         (
             {"filter_sizes": [1, 7]},
-            "a number of filter_sizes: expected a whole number from 1 to 6, found 7",
+            "filter_sizes, each number: expected a whole number from 1 to 6, found 7",
         ),
-        ({"num_filters": [3, 0]}, "a number of num_filters: expected a whole number from 1 to"),
+        ({"num_filters": [3, 0]}, "num_filters, each number: expected a whole number from 1 to"),
         (
             {"num_filters": [3]},
-            "different filter_sizes: expected a whole number from 1 to 1, found 2",
+            "expected a number for each of filter_sizes=[1, 2], found [3]",
         ),
+        ({"filter_sizes": [1, 1]}, "expected a number for each of filter_sizes=[1, 1], found"),
+        ({"filter_sizes": [], "num_filters": []}, "expected a number for each of filter_sizes=[]"),
         ({"dropout_keep_prob": 0}, "dropout_keep_prob: expected a number from 1e-06 to 1, found 0"),
         ({"seed": 2**64}, "seed: expected a whole number from 0 to"),
     ],

@@ -422,6 +422,11 @@ def test_rewards_that_do_not_fit_are_refused_and_change_nothing(rewards):
             lambda: LSTM(reference.lstm_params(V, E, H), 0),
             "sequence_length: expected a whole number",
         ),
+        (lambda: Generator(V, E, H, T, seed=1.5), "seed: expected a whole number from 0 to"),
+        (
+            lambda: make_generator().pretrain_step(some_tokens(2), 1.5),
+            "own_share: expected a number",
+        ),
         (lambda: make_generator().sample(0), "num: expected a whole number from 1 to"),
         (
             lambda: Rollout(make_generator(), 1.5),

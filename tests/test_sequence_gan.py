@@ -45,11 +45,11 @@ BAD = {
     "START_TOKEN": (30, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     "DIS_FILTER_SIZES": (
         [1, 2, 7],
-        "DIS_FILTER_SIZES, each number: expected a whole number from 1 to 6,",
+        "filter_sizes, each number: expected a whole number from 1 to 6, found",
     ),
     "DIS_NUM_FILTERS": (
         [8, 8],
-        "DIS_NUM_FILTERS: expected as many as different filter sizes, found",
+        "expected a number for each of filter_sizes=[1, 2, 3], found [8, 8]",
     ),
     "DIS_DROPOUT_KEEP_PROB": ("x", "DIS_DROPOUT_KEEP_PROB: expected a number from 1e-06 to 1, fou"),
     "DIS_L2_REG_LAMBDA": (-0.1, "DIS_L2_REG_LAMBDA: expected a number from 0 to 1e+38, found -0.1"),
@@ -59,6 +59,9 @@ BAD = {
     "GEN_GRAD_CLIP": (float("nan"), "GEN_GRAD_CLIP: expected a number from 1e-30 to 1e+30, found "),
     "DIS_BATCH_SIZE": (193, "DIS_BATCH_SIZE: expected a whole number from 1 to 192, found 193"),
     "GENERATED_NUM": (15, "GENERATED_NUM: expected a whole number from 16 to 10000000, found 15"),
+    "EMB_DIM": (10**5000, "EMB_DIM: expected a whole number from 1 to 1000000, found a huge one"),
+    "TEST_FILE": (5, "TEST_FILE: expected the name of a file, found 5"),
+    "HIDDEN_DIM": ([], "HIDDEN_DIM: expected a whole number from 1 to 1000000, found []"),
     "VOCAB_SIZE": (31, "save/target_params.npz: expected an oracle file of VOCAB_SIZE, EMB_DIM"),
     "TARGET_FILE": ("save/none.npz", "TARGET_FILE: expected the name of a file"),
 }
@@ -234,15 +237,15 @@ def test_a_run_with_a_text_shows_text_and_logs_its_nll_even_with_standard_error_
     folder = experiment.make(tmp_path, TEXT_FILE="text.txt", DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
     experiment.write_text(folder / "text.txt", 200)
     (folder / "save/target_params.npz").unlink()
-    code, out, err = experiment.run(folder, preexec_fn=lambda: os.close(2))
+    code, out, err = experiment.run(folder, preexec_fn=lambda: (os.close(0), os.close(2)))
     assert code == 0, err
     assert out.startswith("text.txt: 180 lines to learn, 20 held out, 0 empty, ")
     with open(folder / "save/metrics.csv", newline="") as file:
         measured = [float(row["nll_test"]) for row in csv.DictReader(file) if row["nll_test"]]
     assert nlls(experiment.log(folder)) == measured
     words = set((folder / "save/vocabulary.txt").read_text().split())
-    shown = [line.split("\t")[0] for line in out.splitlines()]
-    assert sum(set(line.split()) <= words - {"<end>"} for line in shown) == 3
+    shown = [line.split("\t")[1] for line in out.splitlines() if line.startswith("sample:")]
+    assert len(shown) == 3 and all(set(line.split()) <= words - {"<end>"} for line in shown)
     assert (folder / "save/learning-curve.png").stat().st_size > 40_000
 
 
@@ -254,7 +257,7 @@ BAD_TEXTS = {
     ),
     "fewer lines than a batch": (
         {"BATCH_SIZE": 64},
-        "BATCH_SIZE: expected a whole number from 1 to",
+        "BATCH_SIZE, of 54 lines: expected a whole number",
     ),
     "a set of too few": (
         {"DIS_BATCH_SIZE": 130},
@@ -266,8 +269,13 @@ BAD_TEXTS = {
         {"TEXT_FILE": "latin.txt"},
         "latin.txt, line 2: expected UTF-8, found b'caf\\xe9'",
     ),
+    "one line": ({"TEXT_FILE": "one.txt"}, "one.txt: expected held-out lines that share words"),
+    "an output": (
+        {"TEXT_FILE": "save/eval_file.txt"},
+        "TEXT_FILE: expected a file that a run does",
+    ),
     "empty": ({"TEXT_FILE": "empty.txt"}, "empty.txt: expected a text, found no words in it"),
-    "nothing shared": ({"TEST_FILE": "other.txt"}, "other.txt: expected known words in held-out"),
+    "nothing shared": ({"TEST_FILE": "other.txt"}, "other.txt: expected held-out lines that share"),
     "reward": ({"REWARD": "BLEU"}, "REWARD: expected 'discriminator' or 'bleu', found 'BLEU'"),
 }
 
@@ -279,6 +287,8 @@ def test_bad_texts_are_named_in_one_line_and_nothing_is_touched(tmp_path, monkey
     experiment.write_text(folder / "text.txt")
     (folder / "latin.txt").write_bytes(b"the\ncaf\xe9\n")
     (folder / "empty.txt").write_text("\n")
+    (folder / "one.txt").write_text("one line\n")
+    (folder / "save/eval_file.txt").write_text("one line\n")
     (folder / "other.txt").write_text("nothing shared\n")
     constants = {"TEXT_FILE": "text.txt", "GENERATED_NUM": 640} | constants
     error = experiment.refusal(folder, monkeypatch, **constants)
@@ -305,10 +315,13 @@ def test_a_text_that_changed_within_a_run_is_refused(tmp_path, monkeypatch):
         ({"PRE_EPOCH_NUM": 0, "D_STEPS": 0}, r"adversarial training\.\.\.\n(epoch.*\n){2}"),
     ],
 )
-def test_stages_can_be_left_out(tmp_path, constants, log):
-    folder = experiment.make(tmp_path, **constants)
-    code, out, err = experiment.run(folder)
-    assert code == 0 and "Done." in out, err
+def test_stages_can_be_left_out(tmp_path, monkeypatch, capsys, constants, log):
+    folder = experiment.make(tmp_path)
+    monkeypatch.chdir(folder)
+    for name, value in (experiment.SMALL | constants).items():
+        monkeypatch.setattr(sequence_gan, name, value)
+    sequence_gan.main()
+    assert "Done." in capsys.readouterr().out
     assert re.fullmatch(log, experiment.log(folder))
 
 

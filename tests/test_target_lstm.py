@@ -207,6 +207,8 @@ def test_crafted_files_are_refused_in_one_line_within_a_gigabyte(refusals, name)
     for message, status in refusals[name]:
         assert status == "0"
         assert re.fullmatch(re.escape(name) + r": expected an oracle file.*, but .+", message)
+        if "pointers" in name or "object" in name:
+            assert message.endswith("an array of other things than floating-point numbers")
 
 
 def test_names_in_an_npz_count(tmp_path, params):
@@ -241,7 +243,7 @@ def test_write_params_takes_15_arrays(tmp_path, params):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p[:14], "but (its arrays are|expected 15 arrays as in param_shapes, found 14)"),
+        (lambda p: p[:14], "but (its arrays are|it is no list of 15)"),
         (lambda p: [p[0].ravel(), *p[1:]], "expected 15 arrays as in param_shapes"),
         (
             lambda p: [*p[:6], p[6][:2], *p[7:]],
