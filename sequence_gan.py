@@ -233,10 +233,11 @@ class Run:
         devices = tf.config.list_physical_devices("GPU") or f"{os.cpu_count()} CPU cores"
         print(f"SeqGAN, {state}, on {devices}; the log is {LOG_FILE}")
         sets = (0, 0) if REWARD == "bleu" else (DIS_PRETRAIN_ROUNDS, D_STEPS)
+        print(f"  {PRE_EPOCH_NUM} epochs of MLE, {sets[0]} sets for the discriminator,")
         print(
-            f"  {PRE_EPOCH_NUM} epochs of MLE, {sets[0]} sets for the discriminator, {TOTAL_BATCH}"
+            f"  {TOTAL_BATCH} adversarial epochs of {sets[1]} sets; the sets take most of the time"
         )
-        print(f"  epochs of {sets[1]} sets; Ctrl-C stops, the same command goes on")
+        print("  Ctrl-C stops, the same command goes on")
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
