@@ -214,7 +214,7 @@ def check_tokens(x, shape, number, what="x"):
     if x.min() < 0 or x.max() >= number:
         wrong = x[(x < 0) | (x >= number)][0]
         raise InputError(f"{what}: expected integers from 0 to {number - 1}, found {wrong}")
-    return x.astype(np.int32)
+    return x.astype(np.int32, copy=False)
 
 
 def check_array(array, shape, what):

@@ -196,8 +196,7 @@ class Generator(LSTM):
         x = self.check(x)
         check_number("own_share", own_share, 0, 1, (int, float))
         fed = self.mix(x, own_share) if own_share else x
-        weight = np.full(x.shape, 1 / x.size, np.float32)
-        return self._update(x, weight, fed, self.pretrain_optimizer)
+        return self._update(x, np.float32(1 / x.size), fed, self.pretrain_optimizer)
 
     def reinforce_step(self, x, rewards):
         """One policy-gradient step on x, int [B, T], with rewards, float [B, T] (paper, eq. 6-8);
@@ -214,8 +213,8 @@ class Generator(LSTM):
 
     @tf.function(jit_compile=True)  # saves 19 % of an MLE step
     def gradients(self, x, weight, fed):
-        """The sum of -weight * log p(x) where the LSTM is fed `fed`, [B, T] each; and its clipped
-        gradients, in the order of weights."""
+        """The sum of -weight * log p(x) where the LSTM is fed `fed`, [B, T] each (weight may be one
+        number); and its clipped gradients, in the order of weights."""
         with tf.GradientTape() as tape:
             inputs = self.inputs(fed)
             embedded = tf.gather(self.embeddings, inputs)
