@@ -7,6 +7,7 @@ import re
 import experiment
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import sequence_gan
 from dataloader import plot_learning_curves, read_log
@@ -323,6 +324,9 @@ def test_stages_can_be_left_out(tmp_path, monkeypatch, capsys, constants, log):
     sequence_gan.main()
     assert "Done." in capsys.readouterr().out
     assert re.fullmatch(log, experiment.log(folder))
+    newest = tf.train.load_checkpoint(sequence_gan.newest_checkpoint()[0])
+    last = newest.get_tensor("generator/b_out/.ATTRIBUTES/VARIABLE_VALUE")
+    np.testing.assert_array_equal(np.load("save/generator.npz")["b_out"], last)
 
 
 def test_without_a_terminal_lines_are_plain_and_tell_the_time(finished):
