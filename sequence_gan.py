@@ -105,7 +105,8 @@ def main():
             values[f"self_bleu_{bleu.n}"] = self_bleu(samples, bleu.n, end)
         run.measure(stage, epoch, **values)
         write_params(GENERATOR_FILE, generator.get_params())
-        run.log(f"epoch:\t{epoch}\tnll:\t{next(iter(values.values())):g}")
+        nll = values.get("nll_oracle", values["nll_test"])
+        run.log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
         if words:
             run.say(f"sample:\t{token_text(samples[:1], words).strip()}")
 
@@ -235,7 +236,7 @@ class Run:
         sets = (0, 0) if REWARD == "bleu" else (DIS_PRETRAIN_ROUNDS, D_STEPS)
         print(f"  {PRE_EPOCH_NUM} epochs of MLE, {sets[0]} sets for the discriminator,")
         print(
-            f"  {TOTAL_BATCH} adversarial epochs of {sets[1]} sets; the sets take most of the time"
+            f"  {TOTAL_BATCH} adversarial epochs of {sets[1]} sets; each stage tells its time left"
         )
         print("  Ctrl-C stops, the same command goes on")
 
