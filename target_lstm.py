@@ -11,8 +11,10 @@ import zipfile
 
 import numpy as np
 
-from dataloader import InputError, check_arrays, write_file
-from generator import LSTM, param_shapes
+from dataloader import InputError, check_arrays, muted_stderr, write_file
+
+with muted_stderr():  # TensorFlow's import
+    from generator import LSTM, param_shapes
 
 VOCAB_SIZE = 5000
 EMB_DIM = 32

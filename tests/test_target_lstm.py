@@ -45,7 +45,9 @@ def test_nll_is_the_mean_per_token_over_any_number_of_sequences(params):
 
 def test_the_committed_oracle_is_what_its_script_writes(tmp_path):
     (tmp_path / "save").mkdir()
-    subprocess.run([sys.executable, ROOT / "target_lstm.py"], cwd=tmp_path, check=True)
+    command = [sys.executable, ROOT / "target_lstm.py"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, stderr=subprocess.PIPE)
+    assert done.stderr == b""
     rng = np.random.default_rng(0)
     gate = [(32, 32), (32, 32), (32,)]
     drawn = [
