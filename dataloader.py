@@ -51,7 +51,7 @@ def lock(path):
 
 
 def read_text(path):
-    """The text of a file, as far as it is UTF-8; "" where there is none."""
+    """The text of a file, what is not UTF-8 replaced; "" where there is none."""
     return Path(path).read_bytes().decode(errors="replace") if os.path.exists(path) else ""
 
 
@@ -116,7 +116,7 @@ def keep_aside(paths, ended=None):
 
 
 def bring_back(path, text):
-    """Have a file hold text, if it held less of it or further lines of a run; else it is kept."""
+    """Have a file hold text; unless it held less of it or further lines of a run, keep it first."""
     now = read_text(path)
     if not text.startswith(now) and not (now.startswith(text) and OWN.fullmatch(now[len(text) :])):
         keep_aside([path])

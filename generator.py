@@ -184,7 +184,7 @@ class Generator(LSTM):
         params = [np.float32(0.1) * rng.standard_normal(s, np.float32) for s in shapes]
         super().__init__(params, sequence_length, start_token, seed)
         self.grad_clip = grad_clip
-        # TensorFlow 1's Adam: rows of embeddings that a batch does not touch move by their moments.
+        # As the authors': rows of the embeddings that a batch does not touch move by their moments.
         self.pretrain_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         self.reinforce_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         for optimizer in (self.pretrain_optimizer, self.reinforce_optimizer):
@@ -276,8 +276,8 @@ def inverse_cdf(weights, uniform):
 
 @tf.custom_gradient
 def token_log_prob(h, w, x):
-    """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N]; its gradient takes the
-    exponentials again, which saves 42 % of an MLE step."""
+    """log softmax(h W_out + b_out) at tokens x [N]: h [N, H] -> [N]; its gradient uses the
+    same exponentials, which saves 42 % of an MLE step."""
     h1, _, largest, probs = unnormalised_probs(h, w)
     total = tf.reduce_sum(tf.reduce_sum(probs, 1), 1)
     at_x = tf.gather(tf.transpose(w), x)

@@ -54,8 +54,8 @@ class Rollout:
 class Bleu:
     """Sentence BLEU-n of sequences against all references, int [R, T] (Papineni et al., 2002).
 
-    Orders 1 to n weigh alike, one without a match counts a tenth of one (NLTK's method1), and `end`
-    and what follows it do not count.
+    Orders 1 to n weigh alike, one without a match counts a tenth of one (NLTK's method1; without a
+    common token BLEU is 0), and `end` and what follows it do not count.
     """
 
     def __init__(self, references, n, end=None):
