@@ -116,7 +116,7 @@ def keep_aside(paths, ended=None):
 
 
 def bring_back(path, text):
-    """Have a file hold text; unless it held less of it or further lines of a run, keep it first."""
+    """Have a file hold text; what it held, if not less of it or further lines of a run, is kept."""
     now = read_text(path)
     if not text.startswith(now) and not (now.startswith(text) and OWN.fullmatch(now[len(text) :])):
         keep_aside([path])
