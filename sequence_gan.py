@@ -231,8 +231,8 @@ class Run:
             dataloader.bring_back(path, text)
         if not self.path:
             self.save()
-        devices = tf.config.list_physical_devices("GPU") or f"{os.cpu_count()} CPU cores"
-        print(f"SeqGAN, {state}, on {devices}; the log is {LOG_FILE}")
+        where = "a GPU" if tf.config.list_physical_devices("GPU") else f"{os.cpu_count()} CPU cores"
+        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}")
         sets = (0, 0) if REWARD == "bleu" else (DIS_PRETRAIN_ROUNDS, D_STEPS)
         print(f"  {PRE_EPOCH_NUM} epochs of MLE, {sets[0]} sets for the discriminator,")
         print(

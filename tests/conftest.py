@@ -1,9 +1,13 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share a GPU
 
 import experiment
 import pytest
+import tensorflow as tf
+
+tf.config.experimental.enable_tensor_float_32_execution(False)  # as in sequence_gan.py
 
 
 @pytest.fixture(scope="session")
