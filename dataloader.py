@@ -1,13 +1,12 @@
-"""Files and batches: how sequences and logs reach the disk, and how batches are made of them."""
+"""Data: a text of one's own, batches, what is checked of them, and how files reach the disk.
+
+N = any number of sequences, T = sequence length; a sequence is a row of integers.
+"""
 
 import collections
 import contextlib
-import csv
-import hashlib
-import io
 import itertools
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -15,171 +14,116 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-END, UNKNOWN = 0, 1  # the number that ends a line of a text, and that of every unknown word
-
-
-LINES = r"[a-z-]+( training)?\.\.\.\n|epoch:\t\d+\tnll:\t[\d.e+]+\n|[a-z]+,\d+,[\d.e+,-]*\n"
-OWN = re.compile(rf"({LINES})*[^\n]*")  # what a kill leaves behind the lines of the last save
+END, UNKNOWN = 0, 1  # numbers of the two marks that are added to the words of a text
+MARKS = ["<end>", "<unknown>"]
 
 
 class InputError(ValueError):
     """What a person supplied (a file, a constant, an array) is not usable; the message says why."""
 
 
-@contextlib.contextmanager
-def muted_stderr():
-    """Drop what is written to standard error meanwhile, by C++ code, too."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+class Text:
+    """A text in place of the oracle: a sequence a line, its words (tokens) separated by blanks.
+
+    END ends a line and fills it up, UNKNOWN stands for the words that are not among the
+    vocab_size - 2 most frequent ones. Without a test_file a tenth of the lines is held out, drawn
+    by the seed. Raises InputError where the text cannot be used.
+
+    Attributes:
+      words: [str], the word of every number.
+      positives, held_out: int32 [N, T], the lines to learn and those held out.
+    """
+
+    end = END
+    judge = "nll_test"  # the measure that the log holds
+    bleu_orders = (2, 3, 4, 5)
+    num_eval = 1000  # sequences drawn for an evaluation
+
+    def __init__(self, text_file, test_file, vocab_size, sequence_length, seed):
+        lines, test = read_lines(text_file), read_lines(test_file) if test_file else []
+        if not test_file:
+            held = np.random.default_rng(seed).permutation(len(lines)) < len(lines) / 10
+            test = list(itertools.compress(lines, held))
+            lines = list(itertools.compress(lines, ~held))
+
+        counts = collections.Counter(itertools.chain.from_iterable(lines))
+        self.words = MARKS + [word for word, _ in counts.most_common(vocab_size - len(MARKS))]
+        self.vocab_size = len(self.words)
+        self.positives = self._numbers(lines, sequence_length)
+        self.held_out = self._numbers(test, sequence_length)
+        self._describe(text_file, lines, len(counts))
+        if (self.positives <= UNKNOWN).all() or (self.held_out <= UNKNOWN).all():
+            what = f"no word of its held-out lines is among those of {text_file}"
+            raise InputError(f"{test_file or text_file}: {what}")
+
+    def _numbers(self, lines, sequence_length):
+        number = {word: n for n, word in enumerate(self.words)}
+        x = np.full([len(lines), sequence_length], END, np.int32)
+        for row, line in zip(x, lines):
+            row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:sequence_length]]
+        return x
+
+    def _describe(self, path, lines, distinct):
+        """Print what is known of the text, and what looks wrong with it."""
+        tokens = self.positives[self.positives != END]
+        unknown = np.mean(tokens == UNKNOWN) if tokens.size else 0
+        cut = sum(len(line) > self.positives.shape[1] for line in lines)
+        known, needed = self.vocab_size - len(MARKS), distinct + len(MARKS)
+        print(f"{path}: {len(lines)} lines to learn, {len(self.held_out)} held out;")
+        print(
+            f"  {np.mean([len(line) for line in lines] or [0]):.1f} words a line, {cut} lines cut;"
+        )
+        print(f"  {known} of {distinct} words known, {unknown:.1%} of all unknown")
+        if known < distinct:
+            print(f"  (VOCAB_SIZE = {needed} would know every word)")
+        if sum(len(line) == 1 for line in lines) > len(lines) / 2:
+            print("  Most lines are one word. To learn characters, put blanks between them.")
+        ends = collections.Counter(line[-1] for line in lines if line[-2:-1] == line[-1:])
+        for word, count in ends.most_common(1):
+            if count > 0.9 * len(lines):
+                print(f"  Nearly every line ends in several {word!r}. Take such marks out: an end")
+                print("  is added to each line, and marks flatter every measure.")
+
+    def measure(self, generator, samples):
+        """{name: value} of a generator."""
+        return {"nll_test": generator.nll(self.held_out, END)}
 
 
-def lock(path):
-    """Hold the file at path until the process ends, however it does; InputError if another does."""
-    held = FileLock(path)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another run is under way in this folder (it holds {path})") from None
-    return held
-
-
-def read_text(path):
-    """The text of a file, what is not UTF-8 replaced; "" where there is none."""
-    return Path(path).read_bytes().decode(errors="replace") if os.path.exists(path) else ""
-
-
-def digest(path):
-    """The SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def is_plain_file(path):
-    """Whether there is a file; raises InputError if something else is there, such as a link."""
-    plain = os.path.isfile(path) and not os.path.islink(path)
-    if os.path.lexists(path) and not plain:
-        raise InputError(f"{path}: expected a plain file or nothing, found something else")
-    return plain
-
-
-def put(path, data, mode="wb"):
-    """Write bytes to a file, through to the disk; an OSError names the file."""
-    try:
-        with open(path, mode) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def write_file(path, data):
-    """Replace the file at path by text or bytes in one step: a reader sees all of it or none."""
-    is_plain_file(path)
-    beside = f"{path}.{os.getpid()}.tmp"
-    try:
-        put(beside, data.encode() if isinstance(data, str) else data, "xb")
-        os.replace(beside, path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
-
-
-def flush_to_disk(*paths):
-    """Have the system write these files and folders now, lest a power cut loses them."""
-    for path in paths:
-        if os.path.isdir(path) and os.name == "nt":
-            continue  # Windows flushes no folders
-        file = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
-        os.fsync(file)
-        os.close(file)
-
-
-def keep_aside(paths, ended=None):
-    """Move files of save/ that are in the way into save/run-<time>, by when their run ended."""
-    paths = [path for path in paths if is_plain_file(path)]
-    if not paths:
-        return
-    folder = f"save/run-{ended or time.strftime('%Y-%m-%dT%H-%M-%S')}"
-    while any(os.path.exists(path.replace("save", folder, 1)) for path in paths):
-        folder += "-too"
-    for path in paths:
-        target = path.replace("save", folder, 1)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.move(path, target)
-    print(f"Kept in {folder}: {', '.join(map(os.path.basename, paths))}")
-
-
-def bring_back(path, text):
-    """Have a file hold text; what it held, if not less of it or further lines of a run, is kept."""
-    now = read_text(path)
-    if not text.startswith(now) and not (now.startswith(text) and OWN.fullmatch(now[len(text) :])):
-        keep_aside([path])
-    write_file(path, text)
-
-
-def append_line(path, text):
-    """Write the last line of a text, of which the lines before it are in the file already."""
-    if not os.path.exists(path):  # moved away meanwhile
-        return write_file(path, text)
-    put(path, text.encode().splitlines(keepends=True)[-1], "ab")
-
-
-def lengths(x, end):
-    """The number of tokens before the first `end`, of each row of x [N, T]; [N]."""
-    return np.sum(np.cumsum(np.asarray(x) == end, 1) == 0, 1)
+def read_lines(path):
+    """The words of each line of a text in UTF-8; empty lines are left out."""
+    lines = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        try:
+            words = line.decode("utf-8-sig").split()
+        except UnicodeDecodeError:
+            raise InputError(f"{path}, line {number}: expected UTF-8, found {line!r:.60}") from None
+        for mark in MARKS:
+            if mark in words:
+                what = f"expected a text without {mark}, which is added to it here"
+                raise InputError(f"{path}, line {number}: {what}")
+        if words:
+            lines.append(words)
+    if not lines:
+        raise InputError(f"{path}: expected a text, found no words in it")
+    return lines
 
 
 def token_text(x, words=None):
-    """Sequences x, int [N, T], one a line, tokens in decimal; or in words, up to the first END."""
+    """Sequences x, int [N, T], one a line: in decimal, or in words, each up to its first END."""
     rows = np.asarray(x).tolist()
     if words:
         rows = [[words[t] for t in itertools.takewhile(lambda t: t != END, row)] for row in rows]
     return "".join(" ".join(map(str, row)) + "\n" for row in rows)
 
 
-def read_words(path):
-    """The words of each line of a text, empty ones left out, and how many these are."""
-    lines = Path(path).read_bytes().splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            lines[number - 1] = line.decode("utf-8-sig").split()
-        except UnicodeDecodeError:
-            raise InputError(f"{path}, line {number}: expected UTF-8, found {line!r:.60}") from None
-    if not any(lines):
-        raise InputError(f"{path}: expected a text, found no words in it")
-    return [line for line in lines if line], lines.count([])
+def lengths(x, end):
+    """The number of tokens before the first `end`, of each row of x [N, T]; [N]."""
+    return np.sum(np.cumsum(np.asarray(x) == end, axis=1) == 0, axis=1)
 
 
-def read_corpus(text_file, test_file, vocab_size, length, rng):
-    """A text: its words by number, its lines and held-out lines (a tenth, drawn by rng, without a
-    test_file) as int32 [N, length]. END ends a line and fills it up."""
-    lines, empty = read_words(text_file)
-    if test_file:
-        test, _ = read_words(test_file)
-    else:
-        held = rng.permutation(len(lines)) < len(lines) / 10
-        lines, test = ([lines[n] for n in np.flatnonzero(part)] for part in (~held, held))
-    counts = collections.Counter(itertools.chain.from_iterable(lines))
-    words = ["<end>", "<unknown>"]
-    words += [word for word, _ in counts.most_common() if word not in words][: vocab_size - 2]
-    number = {word: n for n, word in enumerate(words) if n != END}
-    x, held_out = (np.full([len(part), length], END, np.int32) for part in (lines, test))
-    for row, line in zip((*x, *held_out), lines + test):
-        row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:length]]
-    if not lines or (held_out <= UNKNOWN).all():
-        raise InputError(f"{test_file or text_file}: expected held-out lines that share words")
-    cut, unknown = sum(len(line) > length for line in lines), np.mean(x[x != END] == UNKNOWN)
-    print(
-        f"{text_file}: {len(lines)} lines to learn, {len(test)} held out, {empty} empty, {cut} cut"
-    )
-    print(f"  to {length} words; {len(words) - 2} words known, {unknown:.1%} of all are unknown")
-    return words, x, held_out
+def pieces(x, size):
+    """Cut x [N, ...] into pieces of at most so many rows."""
+    return [x[start : start + size] for start in range(0, len(x), size)]
 
 
 def batches(x, batch_size):
@@ -189,8 +133,10 @@ def batches(x, batch_size):
 
 
 def labelled_batches(positives, negatives, batch_size, rng):
-    """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng:
-    x int32 [n, batch_size, T] and y int32 [n, batch_size]."""
+    """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng.
+
+    Returns x int32 [n, batch_size, T] and y int32 [n, batch_size].
+    """
     x = np.concatenate([positives, negatives])
     y = np.repeat(np.int32([1, 0]), [len(positives), len(negatives)])
     order = rng.permutation(len(x))
@@ -201,8 +147,7 @@ def check_number(name, value, least, most, kinds=(int,)):
     """Raise InputError naming the number unless it is of one of the kinds and within bounds."""
     if type(value) not in kinds or not least <= value <= most:
         what = "a number" if float in kinds else "a whole number"
-        found = "a huge one" if type(value) is int and abs(value) >> 999 else f"{value!r:.100}"
-        raise InputError(f"{name}: expected {what} from {least} to {most}, found {found}")
+        raise InputError(f"{name}: expected {what} from {least} to {most}, found {value!r:.50}")
 
 
 def check_tokens(x, shape, number, what="x"):
@@ -217,71 +162,57 @@ def check_tokens(x, shape, number, what="x"):
     return x.astype(np.int32, copy=False)
 
 
-def check_array(array, shape, what):
-    """A float32 array; raises InputError naming `what` unless it is finite floats of that shape."""
-    array = np.asarray(array)
-    if array.shape != tuple(shape):
-        raise InputError(f"{what}: expected shape {list(shape)}, found {list(array.shape)}")
-    if array.dtype.kind != "f":
-        raise InputError(f"{what}: expected floating-point numbers, found {array.dtype}")
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise InputError(f"{what}: expected finite numbers, found NaN or infinity")
-    return array
-
-
 def check_arrays(arrays, shapes):
-    """Arrays as check_array gives them, checked against {name: shape} in the same order."""
+    """Arrays as float32; InputError naming one that is not of finite floats and its shape.
+
+    shapes: {name: shape}, in the order of the arrays.
+    """
     if len(arrays) != len(shapes):
-        names = ", ".join(shapes)
-        raise InputError(f"expected {len(shapes)} arrays ({names}), found {len(arrays)}")
-    rows = enumerate(zip(arrays, shapes.items()))
-    return [check_array(a, shape, f"array {n} ({name})") for n, (a, (name, shape)) in rows]
+        raise InputError(
+            f"expected {len(shapes)} arrays ({', '.join(shapes)}), found {len(arrays)}"
+        )
+    for array, (name, shape) in zip(arrays, shapes.items()):
+        if np.shape(array) != tuple(shape):
+            raise InputError(f"{name}: expected shape {tuple(shape)}, found {np.shape(array)}")
+        if np.asarray(array).dtype.kind != "f" or not np.isfinite(array).all():
+            raise InputError(f"{name}: expected finite floating-point numbers, found others")
+    return [np.float32(array) for array in arrays]
 
 
-def read_log(path):
-    """{"pre-training": (epochs, NLLs), "adversarial training": (epochs, NLLs)} of a log."""
-    curves, stage = {"pre-training": ([], []), "adversarial training": ([], [])}, None
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            heading = line.strip().removesuffix("...")
-            entry = re.fullmatch(r"epoch:\s+(\d+)\s+nll:\s+(\d+\.?\d*)\s*", line)
-            if heading in curves:
-                stage = curves[heading]
-            elif entry and stage:
-                stage[0].append(int(entry[1]))
-                stage[1].append(float(entry[2]))
-            elif heading:
-                raise InputError(f"{path}, line {number}: expected a log's line, found {line!r}")
-    return curves
+def write_file(path, data):
+    """Replace a file by text or bytes in one step: whatever happens, it is the old or the new."""
+    beside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        Path(beside).unlink(missing_ok=True)
+        raise OSError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def plot_learning_curves(logs, picture, metrics=None):
-    """Draw logs, {label: path}, as in the paper's Figure 2; below them BLEU, if metrics has any."""
-    from matplotlib.figure import Figure  # its import takes a second, and a run can do without
+def keep_aside(paths):
+    """Move those files that exist from save/ to a new folder save/run-<time>, and say so."""
+    paths = [path for path in paths if os.path.lexists(path)]
+    if not paths:
+        return
+    folder = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
+    while os.path.exists(folder):
+        folder += "-too"
+    os.makedirs(folder)
+    for path in paths:
+        shutil.move(path, folder)
+    print(f"Moved to {folder}: {', '.join(map(os.path.basename, paths))}")
 
-    rows = csv.DictReader(read_text(metrics).splitlines() if metrics else [])
-    rows = [row for row in rows if row["bleu_2"]]
-    figure = Figure(figsize=(7, 7 if rows else 4.2), layout="constrained")
-    panels = figure.subplots(2 if rows else 1, sharex=True, squeeze=False)[:, 0]
-    for label, path in logs.items():
-        (mle_epochs, mle), (epochs, nlls) = read_log(path).values()
-        # A log names no number of MLE epochs: the stage ends one interval after its last line.
-        interval = mle_epochs[1] - mle_epochs[0] if len(mle_epochs) > 1 else 1
-        end = mle_epochs[-1] + interval if mle_epochs else 0
-        x = mle_epochs + [end + epoch for epoch in epochs]
-        panels[0].plot(x, mle + nlls, label=label, marker=".", linewidth=1.5)
-        if epochs and mle_epochs:
-            panels[0].axvline(end, color="gray", linestyle="--", linewidth=1)
-    for name in [name for name in (rows and rows[0]) if "bleu" in name]:
-        y, style = [float(row[name]) for row in rows], ":" if "self" in name else "-"
-        panels[1].plot(x[: len(y)], y, style, color=f"C{name[-1]}", label=name)
-        panels[1].set_ylabel("BLEU of samples")
-    panels[0].set_ylabel("NLL of held-out lines" if rows else "NLL under the oracle")
-    panels[-1].set_xlabel("epoch (MLE, then adversarial training); NLL in nats per token")
-    for panel in panels:
-        panel.grid(alpha=0.3)
-        panel.legend(fontsize="small", ncol=2)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=150)
-    write_file(picture, data.getvalue())
+
+@contextlib.contextmanager
+def lock(path):
+    """Hold a lock file; raises InputError if another process does. Serves as a decorator, too."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(f"another run is under way in this folder (it holds {path})") from None

@@ -1,23 +1,31 @@
 """The discriminator: a CNN that tells real sequences from generated ones (paper, "The
 Discriminative Model for Sequences").
 
-B = batch, T = sequence length, E = embedding, P = number of features (filters of all sizes).
+B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of features, which
+is that of the filters of all sizes.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from dataloader import InputError, check_arrays, check_number, check_tokens
+from dataloader import check_tokens, pieces
+
+# On a GPU each step is compiled as a whole: it would wait for hundreds of small kernels there. On a
+# CPU a compiled training step takes 1.5 times as long.
+COMPILED = bool(tf.config.list_physical_devices("GPU"))
 
 
 class Discriminator(tf.Module):
     """Convolutions of several widths, max over time, one highway layer, two logits.
 
     Args:
-      sequence_length, vocab_size, embedding_dim: T, V, E.
-      filter_sizes, num_filters: widths of the convolutions (at most T), filters of each width.
-      dropout_keep_prob, l2_reg_lambda: of the highway layer's output, of the output layer.
-      learning_rate, seed: Adam's, that of initial values and dropout.
+      sequence_length, vocab_size, embedding_dim: T, V and E.
+      filter_sizes: widths of the convolutions, from 1 to T, each once.
+      num_filters: number of filters of each width.
+      dropout_keep_prob: share of the highway layer's outputs that dropout keeps.
+      l2_reg_lambda: weight of the penalty on the output layer.
+      learning_rate: of Adam.
+      seed: of initial values and dropout, 0 to 2**64 - 1.
     """
 
     def __init__(
@@ -33,20 +41,14 @@ class Discriminator(tf.Module):
         seed=0,
     ):
         super().__init__()
-        for f, n in zip(filter_sizes, num_filters):
-            check_number("filter_sizes, each number", f, 1, sequence_length)
-            check_number("num_filters, each number", n, 1, 10**6)
-        if not 0 < len(set(filter_sizes)) == len(filter_sizes) == len(num_filters):
-            raise InputError(f"expected a number for each of {filter_sizes=}, found {num_filters}")
-        check_number("dropout_keep_prob", dropout_keep_prob, 1e-6, 1, (int, float))
-        check_number("seed", seed, 0, 2**64 - 1)
-        self.shape, self.vocab_size = (None, sequence_length), vocab_size
+        self.sequence_length = sequence_length
+        self.vocab_size = vocab_size
         self.filter_sizes = tuple(filter_sizes)
-        self.dropout_keep_prob, self.l2_reg_lambda = dropout_keep_prob, l2_reg_lambda
+        self.dropout_keep_prob = dropout_keep_prob
+        self.l2_reg_lambda = l2_reg_lambda
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
-        # TensorFlow 1's Adam: one fused kernel a variable saves 19 % of a step against Keras 3's.
-        self.optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
-        p = sum(num_filters)  # features
+
+        self.num_features = p = sum(num_filters)
 
         def truncated_normal(*shape):
             return self.rng.truncated_normal(shape, stddev=0.1)
@@ -61,75 +63,92 @@ class Discriminator(tf.Module):
         for branch in ("lin", "gate"):  # of the highway layer; matrices as [out, in]
             values[f"highway_{branch}/Matrix"] = glorot_uniform(p, p)
             values[f"highway_{branch}/Bias"] = glorot_uniform(p)
-        values |= {"output/W": truncated_normal(p, 2), "output/b": tf.fill([2], 0.1)}
-        self.params = {name: tf.Variable(value) for name, value in values.items()}
-        self.optimizer._create_slots(list(self.params.values()))
+        values["output/W"] = truncated_normal(p, 2)
+        values["output/b"] = tf.fill([2], 0.1)
+        self.weights = {name: tf.Variable(value) for name, value in values.items()}
 
-    def get_params(self):
-        """NumPy arrays, in the order and of the shapes in which weights are exchanged."""
-        return [param.numpy() for param in self.params.values()]
+        # TensorFlow 1's Adam: one fused kernel a variable saves 19 % of a step against Keras 3's.
+        self.optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
+        self.optimizer._create_slots(list(self.weights.values()))  # before a tf.function needs them
 
-    def set_params(self, params):
-        """Take arrays as get_params gives them; raises InputError naming one that does not fit."""
-        shapes = {name: param.shape for name, param in self.params.items()}
-        for param, value in zip(self.params.values(), check_arrays(params, shapes)):
-            param.assign(value)
-
-    def features(self, x):
-        """ReLU of the largest response of every filter over time: x int [B, T] -> [B, P]."""
-        embedded = tf.gather(self.params["embedding"], x)
+    def features(self, embedded):
+        """ReLU of the largest response of every filter over time: [B, T, E] -> [B, P]."""
+        w = self.weights
         names = [f"conv-maxpool-{f}" for f in self.filter_sizes]
-        largest = [convolve_and_max(embedded, self.params[f"{name}/W"]) for name in names]
+        largest = [convolve_and_max(embedded, w[f"{name}/W"]) for name in names]
+        biases = [w[f"{name}/b"] for name in names]
         # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
-        biases = [self.params[f"{name}/b"] for name in names]
         return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
 
-    def logits(self, x, training):
-        """x int [B, T] -> [B, 2], index 0 = generated, 1 = real."""
-        p = self.features(x)
-        w = self.params
+    def logits(self, embedded, kept=None):
+        """[B, T, E] -> [B, 2], index 0 = generated, 1 = real.
+
+        kept: of the outputs of the highway layer, those that dropout keeps, bool [B, P]; None
+        stands for no dropout.
+        """
+        w = self.weights
+        p = self.features(embedded)
+
         lin = linear(p, w["highway_lin/Matrix"]) + w["highway_lin/Bias"]
         gate = linear(p, w["highway_gate/Matrix"]) + w["highway_gate/Bias"]
         t = tf.sigmoid(gate)
         p = t * tf.nn.relu(lin) + (1 - t) * p
-        if training:
-            kept = self.rng.uniform(tf.shape(p)) < self.dropout_keep_prob
+
+        if kept is not None:
             p = tf.where(kept, p / self.dropout_keep_prob, 0.0)
-        return tf.matmul(p, w["output/W"]) + w["output/b"]
+        return p @ w["output/W"] + w["output/b"]
 
     def prob_real(self, x):
-        """Probability that each sequence is real, without dropout: x int [B, T] -> float32 [B]."""
-        x = check_tokens(x, self.shape, self.vocab_size)
+        """Probability that each sequence is real, without dropout: x int [N, T] -> float32 [N]."""
+        x = check_tokens(x, (None, self.sequence_length), self.vocab_size)
         # In pieces, for the memory: 128 at once take 1.2 times as long, 1,024 no less.
-        return tf.concat([self._prob_real(x[k : k + 512]) for k in range(0, len(x), 512)], 0)
+        return tf.concat([self._prob_real(piece) for piece in pieces(x, 512)], axis=0)
+
+    @tf.function(jit_compile=COMPILED, reduce_retracing=True)
+    def _prob_real(self, x):
+        return tf.nn.softmax(self.logits(tf.gather(self.weights["embedding"], x)))[:, 1]
+
+    def train_steps(self, x, y):
+        """A step of Adam for each of n batches: x int [n, B, T], labels y int [n, B], 1 = real.
+
+        Returns the losses [n] before each step: the mean cross-entropy, in nats (paper, eq. 5), and
+        l2_reg_lambda / 2 times the squared weights of the output layer.
+        """
+        x = check_tokens(x, (None, None, self.sequence_length), self.vocab_size)
+        return self._train_steps(x, check_tokens(y, x.shape[:2], 2, "y"))
 
     @tf.function(reduce_retracing=True)
-    def _prob_real(self, x):
-        return tf.nn.softmax(self.logits(x, training=False))[:, 1]
+    def _train_steps(self, x, y):
+        losses = tf.TensorArray(tf.float32, len(x))
+        for n in tf.range(len(x)):
+            kept = self.rng.uniform([x.shape[1], self.num_features]) < self.dropout_keep_prob
+            losses = losses.write(n, self._train_step(x[n], y[n], kept))
+        return losses.stack()
 
-    def train_step(self, x, y):
-        """One step of Adam on x, int [B, T], with labels y, int [B], 1 = real; the loss before it,
-        mean cross-entropy in nats and l2_reg_lambda / 2 times the squared output weights."""
-        x = check_tokens(x, self.shape, self.vocab_size)
-        return self._train_step(x, check_tokens(y, (len(x),), 2, "y"))
-
-    @tf.function
-    def _train_step(self, x, y):
-        loss, gradients = self.gradients(x, y)
-        self.optimizer.apply_gradients(zip(gradients, self.params.values()))
+    @tf.function(jit_compile=COMPILED)
+    def _train_step(self, x, y, kept):
+        loss, gradients = self.gradients(x, y, kept)
+        self.optimizer.apply_gradients(zip(gradients, self.weights.values()))
         return loss
 
-    def gradients(self, x, y):
-        """The training loss, with dropout, and its gradients, in the order of params."""
+    def gradients(self, x, y, kept):
+        """The training loss and its gradients, in the order of weights; kept as in logits."""
         with tf.GradientTape() as tape:
-            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(x, True))
-            penalty = sum(tf.nn.l2_loss(self.params[f"output/{name}"]) for name in "Wb")
+            embedded = tf.gather(self.weights["embedding"], x)
+            tape.watch(embedded)
+            logits = self.logits(embedded, kept)
+            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+            output = self.weights["output/W"], self.weights["output/b"]
+            penalty = tf.nn.l2_loss(output[0]) + tf.nn.l2_loss(output[1])
             loss = tf.reduce_mean(entropy) + self.l2_reg_lambda * penalty
-        return loss, tape.gradient(loss, list(self.params.values()))
+        others = list(self.weights.values())[1:]
+        rows, *others = tape.gradient(loss, [embedded, *others])
+        # A dense gradient of the embedding: Adam moves every row in any case.
+        return loss, [tf.math.unsorted_segment_sum(rows, x, self.vocab_size), *others]
 
 
 # --------------------------------------------------------------------------------------------------
-# The same mathematics, arranged for the machine.
+# Below: the same mathematics, arranged for the machine.
 
 
 @tf.custom_gradient
@@ -157,7 +176,8 @@ def convolve_and_max(e, w):
     places = e.shape[1] - f + 1
     windows = tf.gather(e, np.arange(places)[:, None] + np.arange(f), axis=1)
     windows = tf.reshape(windows, [-1, f * emb])
-    responses = tf.reshape(tf.matmul(windows, tf.reshape(w, [f * emb, n])), [-1, places, n])
+    responses = tf.matmul(windows, tf.reshape(w, [f * emb, n]))
+    responses = tf.reshape(responses, [-1, places, n])
     largest = tf.reduce_max(responses, 1)
 
     def gradient(upstream):

@@ -3,34 +3,35 @@
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
 
+import hashlib
+import io
 import json
 import math
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C simply ends it
-    while os.open(os.devnull, os.O_RDWR) < 2:
-        pass  # standard streams that are closed lead nowhere
-    sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")
-    sys.stdout.reconfigure(errors="replace", line_buffering=True)
-
 import numpy as np
 from tqdm import tqdm
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if __name__ == "__main__":
+    print("SeqGAN: loading TensorFlow ...", flush=True)
+
+import tensorflow as tf
+
 import dataloader
-from dataloader import END, InputError, batches, labelled_batches, token_text, write_file
-
-with dataloader.muted_stderr():  # on import TensorFlow writes there whatever its level
-    import tensorflow as tf
-
+from dataloader import InputError, Text, batches, labelled_batches, pieces, token_text, write_file
 from discriminator import Discriminator
 from generator import Generator
 from rollout import Bleu, Rollout, self_bleu
-from target_lstm import TargetLSTM, write_params
+from target_lstm import Oracle, write_params
+
+tf.get_logger().setLevel("ERROR")  # batches of every size are compiled once: no retracing
+tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 throughout, as theirs
+for gpu in tf.config.list_physical_devices("GPU"):
+    tf.config.experimental.set_memory_growth(gpu, True)
 
 # Generator and oracle
 EMB_DIM = 32  # embedding size
@@ -39,7 +40,6 @@ SEQ_LENGTH = 20  # tokens in a sequence
 START_TOKEN = 0  # first input of the LSTM; not part of a sequence
 VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1; of a text, the most that are known
 PRE_EPOCH_NUM = 120  # epochs of maximum likelihood (MLE) pre-training
-OWN_TOKEN_GROWTH = 0.0  # scheduled sampling: growth of the share of own inputs, 0.002 in the paper
 GEN_LEARNING_RATE = 0.01  # of Adam, in MLE and in adversarial training
 GEN_GRAD_CLIP = 5.0  # global norm to which the generator's gradients are clipped
 SEED = 88  # of everything random in a run
@@ -65,73 +65,89 @@ ROLLOUT_UPDATE_RATE = 0.0  # 0: rollouts by the present generator, as published;
 GENERATED_NUM = 10000  # sequences in a set, rounded down to whole batches
 EVAL_EVERY = 5  # epochs between evaluations
 
-REWARD = "discriminator"  # or "bleu": BLEU-3 against the real sequences, without a discriminator
-
 TARGET_FILE = "save/target_params.npz"  # the oracle; the authors' pickle can be named here
 TEXT_FILE = None  # a text in place of the oracle: a sequence a line, blanks between its tokens
 TEST_FILE = None  # its held-out lines; None: a tenth of TEXT_FILE
 
 
+@dataloader.lock("save/.lock")
 def main():
     """SeqGAN, Algorithm 1 of the paper."""
+    check_constants()
     run = Run()
-    seeds = np.random.SeedSequence(SEED).generate_state(5).tolist()
-    oracle, words, positives, held_out = load_data(seeds)
-    set_size = min(GENERATED_NUM // BATCH_SIZE * BATCH_SIZE, len(positives))
-    vocab_size, end = (len(words), END) if words else (VOCAB_SIZE, None)
-    lstm = vocab_size, EMB_DIM, HIDDEN_DIM, SEQ_LENGTH, START_TOKEN
-    generator = Generator(*lstm, GEN_LEARNING_RATE, GEN_GRAD_CLIP, seeds[1])
-    rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
-    models = {"generator": generator, "policy": rollout.policy}
-    if REWARD == "bleu":
-        score, rounds, d_steps = Bleu(positives, 3, end), 0, 0
+    names = ("data", "generator", "discriminator", "sets")
+    seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(len(names)).tolist()))
+
+    set_size = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
+    if TEXT_FILE:
+        data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seed=seeds["data"])
     else:
-        cnn = DIS_EMBEDDING_DIM, DIS_FILTER_SIZES, DIS_NUM_FILTERS
-        training = DIS_DROPOUT_KEEP_PROB, DIS_L2_REG_LAMBDA, DIS_LEARNING_RATE
-        discriminator = Discriminator(SEQ_LENGTH, vocab_size, *cnn, *training, seeds[2])
-        score, rounds, d_steps = discriminator.prob_real, DIS_PRETRAIN_ROUNDS, D_STEPS
-        models["discriminator"] = discriminator
-    bleus = [Bleu(held_out, n, end) for n in (2, 3, 4, 5)] if words else []
-    files = {VOCABULARY_FILE: "\n".join([*words, ""])} if words else {}
-    run.begin(files or {POSITIVE_FILE: token_text(positives)}, models)
+        sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
+        data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, set_size, seed=seeds["data"])
+    set_size = min(set_size, len(data.positives))
+    bleus = [Bleu(data.held_out, n, data.end) for n in data.bleu_orders]
+
+    generator = Generator(
+        vocab_size=data.vocab_size,
+        emb_dim=EMB_DIM,
+        hidden_dim=HIDDEN_DIM,
+        sequence_length=SEQ_LENGTH,
+        start_token=START_TOKEN,
+        learning_rate=GEN_LEARNING_RATE,
+        grad_clip=GEN_GRAD_CLIP,
+        seed=seeds["generator"],
+    )
+    discriminator = Discriminator(
+        sequence_length=SEQ_LENGTH,
+        vocab_size=data.vocab_size,
+        embedding_dim=DIS_EMBEDDING_DIM,
+        filter_sizes=DIS_FILTER_SIZES,
+        num_filters=DIS_NUM_FILTERS,
+        dropout_keep_prob=DIS_DROPOUT_KEEP_PROB,
+        l2_reg_lambda=DIS_L2_REG_LAMBDA,
+        learning_rate=DIS_LEARNING_RATE,
+        seed=seeds["discriminator"],
+    )
+    rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
+    run.begin(data, generator=generator, discriminator=discriminator, policy=rollout.policy)
 
     def evaluate(stage, epoch):
-        samples = generator.sample(1000 if words else set_size).numpy()
-        write_file(EVAL_FILE, token_text(samples, words))
-        values = {"nll_oracle": oracle.nll(samples)} if oracle else {}
-        values["nll_test"] = generator.nll(held_out, end)
-        for bleu in bleus:
-            values[f"bleu_{bleu.n}"] = np.mean(bleu(samples))
-            values[f"self_bleu_{bleu.n}"] = self_bleu(samples, bleu.n, end)
-        run.measure(stage, epoch, **values)
+        samples = generator.sample(data.num_eval).numpy()
+        write_file(EVAL_FILE, token_text(samples, data.words))
         write_params(GENERATOR_FILE, generator.get_params())
-        nll = values.get("nll_oracle", values["nll_test"])
-        run.log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
-        if words:
-            run.say(f"sample:\t{token_text(samples[:1], words).strip()}")
+
+        values = data.measure(generator, samples)
+        for bleu in bleus:
+            values[f"bleu_{bleu.n}"] = np.mean(bleu(samples[:1000]))
+            values[f"self_bleu_{bleu.n}"] = self_bleu(samples[:1000], bleu.n, data.end)
+        run.measure(stage, epoch, **values)
+        run.log(f"epoch:\t{epoch}\tnll:\t{values[data.judge]:g}")
+        if data.words:
+            tqdm.write(f"sample:\t{token_text(samples[:1], data.words).strip()}")
 
     def train_discriminator(stage, epoch, index):
         """Train for DIS_EPOCHS epochs on set number `index` of fresh negatives (paper, eq. 5)."""
         negatives = generator.sample(set_size).numpy()
-        write_file(NEGATIVE_FILE, token_text(negatives, words))
-        rng = np.random.default_rng([seeds[3], index])
-        real = rng.choice(positives, set_size, replace=False) if words else positives
+        write_file(NEGATIVE_FILE, token_text(negatives, data.words))
+        rng = np.random.default_rng([seeds["sets"], index])
+        real = rng.choice(data.positives, set_size, replace=False)
         x, y = labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
-        steps = run.steps(DIS_EPOCHS * list(zip(x, y)))
-        losses = [discriminator.train_step(*batch) for batch in steps]
+
+        for _ in range(DIS_EPOCHS):
+            parts = list(zip(pieces(x, 26), pieces(y, 26)))  # a second each, so that Ctrl-C works
+            losses = [discriminator.train_steps(*part) for part in tqdm(parts, **STEPS)]
         guesses = discriminator.prob_real(np.concatenate(x[:20])) > 0.5
         accuracy = np.mean(guesses == np.concatenate(y[:20]))
-        run.measure(stage, epoch, dis_loss=np.mean(losses[-len(x) :]), dis_accuracy=accuracy)
+        run.measure(stage, epoch, dis_loss=np.mean(np.concatenate(losses)), dis_accuracy=accuracy)
 
     for epoch in run.epochs("mle", PRE_EPOCH_NUM, "pre-training..."):
-        share = min(1.0, OWN_TOKEN_GROWTH * (epoch + 1))
-        steps = run.steps(batches(positives, BATCH_SIZE))
-        losses = [generator.pretrain_step(x, share) for x in steps]
+        steps = tqdm(batches(data.positives, BATCH_SIZE), **STEPS)
+        losses = [generator.pretrain_step(x) for x in steps]
         run.measure("mle", epoch, mle_loss=np.mean(losses))
         if epoch % EVAL_EVERY == 0:
             evaluate("mle", epoch)
 
-    for index in run.epochs("discriminator", rounds):
+    for index in run.epochs("discriminator", DIS_PRETRAIN_ROUNDS):
         train_discriminator("discriminator", index, index)
 
     for epoch in run.epochs("adversarial", TOTAL_BATCH, "adversarial training..."):
@@ -139,34 +155,17 @@ def main():
             rollout.reset()
         for _ in range(G_STEPS):
             samples = generator.sample(BATCH_SIZE)
-            rewards = rollout.get_reward(samples, ROLLOUT_NUM, score)
+            rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
             loss = generator.reinforce_step(samples, rewards)
         run.measure("adversarial", epoch, pg_loss=loss, reward_mean=np.mean(rewards))
         if epoch % EVAL_EVERY == 0 or epoch == TOTAL_BATCH - 1:
             evaluate("adversarial", epoch)
         rollout.update_params()
-        for index in range(rounds + epoch * d_steps, rounds + (epoch + 1) * d_steps):
-            train_discriminator("adversarial", epoch, index)
+        for step in range(D_STEPS):
+            train_discriminator("adversarial", epoch, DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step)
+
     write_params(GENERATOR_FILE, generator.get_params())
     run.end()
-
-
-def load_data(seeds):
-    """(oracle, None, positives, held out); of a text (None, words, its lines, those held out)."""
-    if TEXT_FILE is not None:
-        rng = np.random.default_rng(seeds[4])
-        words, *parts = dataloader.read_corpus(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, rng)
-        lines = len(parts[0])
-        dataloader.check_number(f"BATCH_SIZE, of {lines} lines", BATCH_SIZE, 1, lines)
-        dataloader.check_number("DIS_BATCH_SIZE", DIS_BATCH_SIZE, 1, 2 * lines)
-        return None, words, *parts
-    sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
-    models = [
-        TargetLSTM.load(TARGET_FILE, SEQ_LENGTH, START_TOKEN, seed, sizes)
-        for seed in (seeds[0], seeds[4])
-    ]
-    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
-    return models[0], None, *(model.sample(num).numpy() for model in models)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -175,189 +174,189 @@ def load_data(seeds):
 LOG_FILE = "save/experiment-log.txt"
 METRICS_FILE = "save/metrics.csv"
 PICTURE_FILE = "save/learning-curve.png"
+SETTINGS_FILE = "save/settings.json"  # the constants of the run
+POSITIVE_FILE = "save/real_data.txt"  # the sequences to learn from
 VOCABULARY_FILE = "save/vocabulary.txt"  # of a text: line number k is word number k, from 0
-POSITIVE_FILE = "save/real_data.txt"  # drawn from the oracle
 NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
 EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
 GENERATOR_FILE = "save/generator.npz"  # the generator's weights, in the oracle's format
-CHECKPOINTS = "save/checkpoint/a", "save/checkpoint/b"  # written in turn
-PARTS = ".index", ".data-00000-of-00001"
-OUTPUTS = [path + part for part in PARTS for path in CHECKPOINTS]  # in the order of keeping aside
-OUTPUTS += [LOG_FILE, METRICS_FILE, PICTURE_FILE, POSITIVE_FILE, NEGATIVE_FILE, EVAL_FILE]
-OUTPUTS += [GENERATOR_FILE, VOCABULARY_FILE]
-METRICS = (
-    "stage epoch nll_oracle nll_test mle_loss dis_loss dis_accuracy reward_mean pg_loss seconds"
-)
-METRICS = [*METRICS.split(), *(f"{s}bleu_{n}" for s in ("", "self_") for n in (2, 3, 4, 5))]
-MODULES = "sequence_gan", "generator", "discriminator", "rollout", "target_lstm", "dataloader"
+CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run goes on from
+OUTPUTS = [value for name, value in globals().items() if name.endswith("_FILE")][3:]
+BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
+STEPS = BAR | {"unit": "step", "leave": False}
 
 
 class Run:
     """One run of the experiment: how far it is, on the disk and on the screen."""
 
     def __init__(self):
-        check_constants()
-        os.makedirs("save", exist_ok=True)
-        self.lock = dataloader.lock("save/.lock")
-        self.path, record = newest_checkpoint()
-        self.earlier, now = record.get("saved"), settings()
-        code = {name: dataloader.digest(Path(__file__).parent / f"{name}.py") for name in MODULES}
-        if record and goes_on(record, now):
-            changed = [f"{name}.py" for name in code if record["code"].get(name) != code[name]]
-            if changed:
-                print(f"Changed since {self.earlier}: {', '.join(changed)}")
-        else:
-            logs = {LOG_FILE: "", METRICS_FILE: ",".join(METRICS) + "\n"}
-            self.path, record = None, {"done": {}, "logs": logs, "saves": 0, "seconds": 0.0}
-        self.record = record | {"settings": now, "code": code, "finished": False}
-        self.started = time.monotonic() - record["seconds"]
-        self.terminal = sys.stderr.isatty()
-        screen = sys.stderr if self.terminal else open(os.devnull, "w")
-        self.bar, self.bars, self.undrawn = None, {"file": screen, "dynamic_ncols": True}, ""
+        self.settings = settings()
+        self.record, self.arrays = read_checkpoint()
+        self.is_new = not self.record or not goes_on(self.record, self.settings)
+        if self.is_new:
+            self.record = {"done": {}, "log": "", "rows": [], "seconds": 0.0}
+        self.record |= {"settings": self.settings, "finished": False}
+        self.started = time.monotonic() - self.record["seconds"]
 
-    def begin(self, files, models):
-        """Restore models, {name: tf.Module}, or clear the way for a new run; then write its files.
+    def begin(self, data, **models):
+        """Restore the models, or clear the way for a new run; then write the files that begin it.
 
-        files: {path: text} of the outputs that every start writes alike.
+        Kept of the models are all variables that TensorFlow finds in their attributes.
         """
-        self.json = tf.Variable("", dtype=tf.string)  # the record
-        self.checkpoint = tf.train.Checkpoint(record=self.json, **models)
-        state = f"going on after {self.record['done']}" if self.path else "a new run"
-        if self.path:
-            self.checkpoint.restore(self.path).expect_partial()
-        else:
-            dataloader.keep_aside(OUTPUTS, self.earlier)
-        for path, text in (files | self.record["logs"]).items():
-            dataloader.bring_back(path, text)
-        if not self.path:
+        num = len(data.positives)
+        dataloader.check_number(f"BATCH_SIZE, of {num} sequences", BATCH_SIZE, 1, num)
+        dataloader.check_number(f"DIS_BATCH_SIZE, of {num} and {num}", DIS_BATCH_SIZE, 1, 2 * num)
+        root = tf.train.Checkpoint(**models)
+        parts = tf.train.TrackableView(root).descendants()
+        for optimizer in [p for p in parts if isinstance(p, tf.compat.v1.train.Optimizer)]:
+            parts += optimizer.variables()
+        variables = [part for part in parts if isinstance(part, tf.Variable)]
+        self.variables = list({id(variable): variable for variable in variables}.values())
+
+        if self.is_new:
+            dataloader.keep_aside(OUTPUTS)
             self.save()
+        elif [v.shape for v in self.variables] != [a.shape for a in self.arrays]:
+            raise InputError(f"{CHECKPOINT_FILE}: holds models of other sizes; move it away")
+        else:
+            for variable, array in zip(self.variables, self.arrays):
+                variable.assign(array)
+
+        write_file(SETTINGS_FILE, json.dumps(self.settings, indent=1) + "\n")
+        write_file(POSITIVE_FILE, token_text(data.positives, data.words))
+        if data.words:
+            write_file(VOCABULARY_FILE, "\n".join([*data.words, ""]))
+        write_file(LOG_FILE, self.record["log"])
+
+        done = [f"{number} {stage} epochs" for stage, number in self.record["done"].items()]
+        state = f"going on after {', '.join(done)}" if done else "a new run"
         where = "a GPU" if tf.config.list_physical_devices("GPU") else f"{os.cpu_count()} CPU cores"
         print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}")
-        sets = (0, 0) if REWARD == "bleu" else (DIS_PRETRAIN_ROUNDS, D_STEPS)
-        print(f"  {PRE_EPOCH_NUM} epochs of MLE, {sets[0]} sets for the discriminator,")
-        print(
-            f"  {TOTAL_BATCH} adversarial epochs of {sets[1]} sets; each stage tells its time left"
-        )
-        print("  Ctrl-C stops, the same command goes on")
+        print("  The constants as they came take 12 to 15 hours on two CPU cores.")
+        print("  Ctrl-C stops, the same command goes on.")
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
         done = self.record["done"].get(stage, 0)
-        if done == number:
+        if done >= number:
             return
         if heading and done == 0:
             self.log(heading)
-        with tqdm(desc=stage, total=number, initial=done, unit="epoch", **self.bars) as self.bar:
+        with tqdm(desc=stage, total=number, initial=done, unit="epoch", **BAR) as self.bar:
             for epoch in range(done, number):
                 yield epoch
                 self.record["done"][stage] = epoch + 1
                 self.save()
                 self.bar.update()
-        self.bar = None
-
-    def steps(self, items):
-        """The items of an epoch, with a bar of their own."""
-        return tqdm(items, unit="step", leave=False, **self.bars)
 
     def measure(self, stage, epoch, **values):
         """A row of the metrics, shown; raises FloatingPointError if a value is not finite."""
-        row = {"stage": stage, "epoch": epoch, "seconds": round(time.monotonic() - self.started)}
+        values = {name: float(f"{value:g}") for name, value in values.items()}
         for name, value in values.items():
             if not math.isfinite(value):
-                what = f"{name} of {stage} epoch {epoch} is {float(value)}"
+                what = f"{name} of {stage} epoch {epoch} is {value}"
                 raise FloatingPointError(f"{what}: the run cannot go on; the log so far is kept")
-            row[name] = f"{float(value):g}"
-        self.append(METRICS_FILE, ",".join(str(row.get(name, "")) for name in METRICS))
-        shown = ", ".join(f"{name} {row[name]}" for name in values)
-        if self.terminal:
-            self.bar.set_postfix_str(shown)
-        else:
-            self.say(f"{stage} {epoch}: {shown}")
+        seconds = round(time.monotonic() - self.started)
+        rows = self.record["rows"]
+        rows.append({"stage": stage, "epoch": epoch, "seconds": seconds} | values)
+        self.bar.set_postfix(values)
+
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
+        write_file(METRICS_FILE, "".join(",".join(map(str, line)) + "\n" for line in table))
 
     def log(self, line):
         """A line of the experiment log, and of the screen; the picture is drawn anew."""
-        self.append(LOG_FILE, line)
-        self.say(line)
-        try:
-            dataloader.plot_learning_curves({"SeqGAN": LOG_FILE}, PICTURE_FILE, METRICS_FILE)
-        except Exception as error:  # of a library that the experiment does not need
-            if str(error) != self.undrawn:
-                self.say(f"{PICTURE_FILE} cannot be drawn: {error}")
-            self.undrawn = str(error)
-
-    def append(self, path, line):
-        self.record["logs"][path] += f"{line}\n"
-        dataloader.append_line(path, self.record["logs"][path])
-
-    def say(self, line):
-        """A line that stays on the screen; where no bar is seen, with its times."""
-        if self.bar and not self.terminal:
-            form = {"bar_format": "{desc} {n_fmt}/{total_fmt}, {elapsed}<{remaining}"}
-            line += f"\t[{tqdm.format_meter(**self.bar.format_dict | form)}]"
+        self.record["log"] += f"{line}\n"
+        with open(LOG_FILE, "a") as file:
+            file.write(f"{line}\n")
+            file.flush()
+            os.fsync(file.fileno())
         tqdm.write(line)
+        try:
+            self.draw()
+        except Exception as error:  # of a library that the experiment does not need
+            tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
+
+    def draw(self):
+        """Draw what evaluations measured: the NLLs and, below them, BLEU."""
+        from matplotlib.figure import Figure  # its import takes a second, and a run can do without
+
+        rows = [row for row in self.record["rows"] if "nll_test" in row]
+        before = {"mle": 0, "adversarial": PRE_EPOCH_NUM}
+        x = [before[row["stage"]] + row["epoch"] for row in rows]
+        figure = Figure(figsize=(7, 7), layout="constrained")
+        for panel, kind in zip(figure.subplots(2, sharex=True), ("nll", "bleu")):
+            for name in [name for name in rows[-1] if kind in name] if rows else []:
+                panel.plot(x, [row[name] for row in rows], ".-", label=name)
+                panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+            panel.axvline(PRE_EPOCH_NUM, color="gray", linestyle="--")
+            panel.set_xlabel("epoch: MLE, then adversarial training")
+        data = io.BytesIO()
+        figure.savefig(data, format="png", dpi=150)
+        write_file(PICTURE_FILE, data.getvalue())
 
     def save(self):
-        """Write a checkpoint, which survives a power cut, in place of the older of the two."""
+        """Write all that the run goes on from, in one step."""
         self.record["seconds"] = time.monotonic() - self.started
-        self.record["saved"] = time.strftime("%Y-%m-%dT%H-%M-%S")
-        self.record["saves"] += 1
-        self.json.assign(json.dumps(self.record))
-        path = CHECKPOINTS[self.record["saves"] % 2]
-        try:
-            self.checkpoint.write(path)
-        except tf.errors.OpError as error:
-            why = error.message.rpartition("}} ")[-1]  # after the name of TensorFlow's node
-            raise OSError(f"{path}: cannot be written: {why}") from None
-        dataloader.flush_to_disk(*(path + part for part in PARTS), os.path.dirname(path))
+        arrays = {f"{n}": variable.numpy() for n, variable in enumerate(self.variables)}
+        data = io.BytesIO()
+        np.savez(data, record=json.dumps(self.record), **arrays)
+        write_file(CHECKPOINT_FILE, data.getvalue())
 
     def end(self):
         """Note that the run is over."""
         self.record["finished"] = True
         self.save()
-        self.say(f"Done. The generator is in {GENERATOR_FILE}")
+        print(f"Done. The generator is in {GENERATOR_FILE}")
 
 
-def newest_checkpoint():
-    """(path, record) of the newest checkpoint that is whole, or (None, {}) where there is none."""
-    whole = []
-    for path in CHECKPOINTS:
-        try:
-            reader = tf.train.load_checkpoint(path)
-            for name in reader.get_variable_to_shape_map():  # reading compares the checksums
-                reader.get_tensor(name)
-            record = json.loads(reader.get_tensor("record/.ATTRIBUTES/VARIABLE_VALUE"))
-            whole.append((record["saves"], path, record))
-        except Exception:  # TensorFlow has no one class for what damage does to its reader
-            continue  # cut short by a kill, a power cut or a full disk: the other one counts
-    if not whole and any(os.path.exists(path + PARTS[0]) for path in CHECKPOINTS):
-        raise InputError("save/checkpoint: cannot be read; move it away to start afresh")
-    return max(whole)[1:] if whole else (None, {})
+def read_checkpoint():
+    """(record, arrays) of the run in this folder; (None, None) where there is none."""
+    if not os.path.exists(CHECKPOINT_FILE):
+        return None, None
+    try:
+        with np.load(CHECKPOINT_FILE) as file:
+            record, *arrays = (file[name] for name in file.files)
+        return json.loads(str(record)), arrays
+    except Exception:  # whatever a damaged file provokes in its reader
+        what = "cannot be read; move it away to start afresh"
+        raise InputError(f"{CHECKPOINT_FILE}: {what}") from None
 
 
 def settings():
-    """What shapes a run: the constants, and the content of the file that they name."""
-    names = list(globals())
-    values = {n: globals()[n] for n in names[: names.index("main")] if n.isupper()}
-    if TEXT_FILE is not None:
-        del values["TARGET_FILE"]
-    for name in [name for name in values if name.endswith("_FILE") and values[name]]:
-        values[f"{name} (its SHA-256)"] = dataloader.digest(values.pop(name))
+    """The constants of the run, and the SHA-256 of each file that they name."""
+    values = {name: value for name, value in globals().items() if name.isupper()}
+    for name in ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]:
+        if values[name] is not None:
+            try:
+                content = Path(values[name]).read_bytes()
+            except (OSError, TypeError):
+                found = f"{values[name]!r}, looked for in {os.getcwd()}"
+                raise InputError(f"{name}: expected a file, found {found}") from None
+            values[f"content of {name}"] = hashlib.sha256(content).hexdigest()
     return json.loads(json.dumps(values))  # as a record gives them back
 
 
 def goes_on(record, now):
     """Whether a start with the settings `now` goes on with the run of a record, or begins one."""
-    was, longer = record["settings"], now["TOTAL_BATCH"] > record["done"].get("adversarial", 0)
+    was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
-    if longer and "TOTAL_BATCH" in changed:
-        changed.remove("TOTAL_BATCH")
-    if changed and not record["finished"]:
-        changes = ", ".join(f"{n} was {was.get(n)!r}, is {now.get(n)!r}" for n in changed)
-        raise InputError(
-            f"save/checkpoint holds an unfinished run with other settings: {changes}; "
-            "put them back to go on with it, or delete that folder to start afresh"
-        )
-    return not changed and (longer or not record["finished"])
+    if now["TOTAL_BATCH"] > done and changed in ([], ["TOTAL_BATCH"]):
+        return True
+    if record["finished"] or not changed:
+        return not record["finished"]
+
+    def say(name):
+        if name.startswith("content"):
+            return f"the {name} has changed"
+        return f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
+
+    raise InputError(
+        f"{CHECKPOINT_FILE} holds an unfinished run with other settings: "
+        f"{', '.join(map(say, changed))}; put them back to go on with it, or delete that file to "
+        "start afresh"
+    )
 
 
 def check_constants():
@@ -367,50 +366,41 @@ def check_constants():
         for name in names.split():
             dataloader.check_number(name, globals()[name], *bounds)
 
-    check("EMB_DIM HIDDEN_DIM SEQ_LENGTH VOCAB_SIZE BATCH_SIZE EVAL_EVERY G_STEPS", 1, 10**6)
-    check("ROLLOUT_NUM DIS_EPOCHS DIS_EMBEDDING_DIM", 1, 10**6)
+    check("EMB_DIM HIDDEN_DIM SEQ_LENGTH BATCH_SIZE EVAL_EVERY G_STEPS ROLLOUT_NUM", 1, 10**6)
+    check("DIS_EPOCHS DIS_EMBEDDING_DIM DIS_BATCH_SIZE", 1, 10**6)
     check("PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS", 0, 10**6)
     check("SEED", 0, 2**64 - 1)
+    check("VOCAB_SIZE", 3, 10**6)
     check("START_TOKEN", 0, VOCAB_SIZE - 1)
     check("GENERATED_NUM", BATCH_SIZE, 10**7)
-    check("DIS_BATCH_SIZE", 1, 2 * (GENERATED_NUM // BATCH_SIZE * BATCH_SIZE))
     check("GEN_LEARNING_RATE GEN_GRAD_CLIP DIS_LEARNING_RATE", 1e-30, 1e30, (int, float))
-    check("DIS_L2_REG_LAMBDA", 0, 1e38, (int, float))
+    check("DIS_L2_REG_LAMBDA", 0, 1e30, (int, float))
     check("DIS_DROPOUT_KEEP_PROB", 1e-6, 1, (int, float))
-    check("ROLLOUT_UPDATE_RATE OWN_TOKEN_GROWTH", 0, 1, (int, float))
-    for name in ("DIS_FILTER_SIZES", "DIS_NUM_FILTERS"):  # what is in them, Discriminator checks
+    check("ROLLOUT_UPDATE_RATE", 0, 1, (int, float))
+    for name, most in ("DIS_FILTER_SIZES", SEQ_LENGTH), ("DIS_NUM_FILTERS", 10**6):
         if type(globals()[name]) not in (list, tuple):
             raise InputError(f"{name}: expected a list of numbers, found {globals()[name]!r}")
-    names = ["TARGET_FILE"]
-    if TEXT_FILE is not None:
-        check("VOCAB_SIZE", 3, 10**6)
-        check("START_TOKEN", END, END)
-        names = ["TEXT_FILE"]
-    for name in [*names, "TEST_FILE"] if TEST_FILE is not None else names:
-        path = globals()[name]
-        if type(path) is not str or not os.path.isfile(path):
-            raise InputError(f"{name}: expected the name of a file, found {path!r}")
-        if os.path.realpath(path) in map(os.path.realpath, OUTPUTS):
-            raise InputError(f"{name}: expected a file that a run does not write, found {path!r}")
-    if REWARD not in ("discriminator", "bleu"):
-        raise InputError(f"REWARD: expected 'discriminator' or 'bleu', found {REWARD!r}")
+        for number in globals()[name]:
+            dataloader.check_number(f"{name}, each number", number, 1, most)
+    if not 0 < len(set(DIS_FILTER_SIZES)) == len(DIS_FILTER_SIZES) == len(DIS_NUM_FILTERS):
+        what = f"one number for each of the different DIS_FILTER_SIZES {DIS_FILTER_SIZES}"
+        raise InputError(f"DIS_NUM_FILTERS: expected {what}, found {DIS_NUM_FILTERS}")
+    if TEXT_FILE and START_TOKEN != dataloader.END:
+        raise InputError(f"START_TOKEN: a text fixes it at 0, found {START_TOKEN}")
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    while os.open(os.devnull, os.O_RDWR) < 2:
+        pass  # standard streams that are closed lead nowhere
+    sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
     try:
-        tf.get_logger().setLevel("ERROR")  # every batch size is compiled once: no retracing
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-        # Products in float32, as the authors': on newer GPUs TensorFlow would round their factors.
-        tf.config.experimental.enable_tensor_float_32_execution(False)
         main()
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
     except (MemoryError, tf.errors.ResourceExhaustedError):
         sys.exit("sequence_gan.py: these constants or files need more memory than there is")
     except KeyboardInterrupt:
-        kept = ": save/checkpoint holds the run up to its last save; the same command goes on"
-        print("\nStopped" + kept * (newest_checkpoint()[1].get("finished") is False))
+        print("\nStopped: the same command goes on after the last finished epoch")
         sys.exit(130)

@@ -26,9 +26,9 @@ import tensorflow as tf
 import sequence_gan as c
 from dataloader import token_text, write_file
 from discriminator import Discriminator
-from generator import Generator
+from generator import LSTM, Generator
 from rollout import Rollout
-from target_lstm import TargetLSTM
+from target_lstm import read_params
 
 NUM = c.GENERATED_NUM // c.BATCH_SIZE * c.BATCH_SIZE
 LSTM_FLOPS = 2 * (4 * (c.EMB_DIM + c.HIDDEN_DIM) * c.HIDDEN_DIM + c.HIDDEN_DIM * c.VOCAB_SIZE)
@@ -67,7 +67,6 @@ def start_up():
 
 def main():
     until_log = start_up()
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # as in sequence_gan.py
     a = tf.random.normal([2048, 2048])
     matmul = tf.function(lambda: tf.matmul(a, a))
     big, ones = tf.Variable(tf.zeros([20_000_000])), tf.ones([20_000_000])
@@ -81,14 +80,16 @@ def main():
     measure_u()
     bandwidth = 12 * 20_000_000 / median(lambda: big.assign_add(ones), 7)
 
-    oracle = TargetLSTM.load(c.TARGET_FILE, c.SEQ_LENGTH)
+    oracle = LSTM(read_params(c.TARGET_FILE), c.SEQ_LENGTH)
     generator = Generator(c.VOCAB_SIZE, c.EMB_DIM, c.HIDDEN_DIM, c.SEQ_LENGTH)
     cnn = c.DIS_EMBEDDING_DIM, c.DIS_FILTER_SIZES, c.DIS_NUM_FILTERS
     discriminator = Discriminator(c.SEQ_LENGTH, c.VOCAB_SIZE, *cnn)
     rollout = Rollout(generator)
     samples = oracle.sample(NUM).numpy()
     batch = samples[: c.BATCH_SIZE]
-    y = np.arange(c.DIS_BATCH_SIZE) % 2
+    some = 26  # steps at once, as in sequence_gan.py
+    x = samples[: some * c.DIS_BATCH_SIZE].reshape(some, c.DIS_BATCH_SIZE, c.SEQ_LENGTH)
+    y = np.tile(np.arange(c.DIS_BATCH_SIZE) % 2, [some, 1])
 
     def evaluation():
         x = generator.sample(NUM)
@@ -98,7 +99,8 @@ def main():
 
     draw = NUM * c.SEQ_LENGTH * LSTM_FLOPS
     rollouts = c.BATCH_SIZE * c.ROLLOUT_NUM
-    weights = [sum(p.size for p in m.get_params()) for m in (generator, discriminator)]
+    models = generator, discriminator
+    weights = [sum(tf.size(w) for w in m.weights.values()).numpy() for m in models]
     steps = NUM // c.BATCH_SIZE
     sets = c.DIS_PRETRAIN_ROUNDS + c.TOTAL_BATCH * c.D_STEPS
     evaluations = sum(-(-n // c.EVAL_EVERY) for n in (c.PRE_EPOCH_NUM, c.TOTAL_BATCH)) + 1
@@ -115,12 +117,12 @@ def main():
         ),
         f"draw of {NUM}": (lambda: generator.sample(NUM).numpy(), 7, draw, 0, sets),
         f"oracle NLL of {NUM}": (lambda: oracle.nll(samples), 7, draw, 0, 0),
-        "discriminator step": (
-            lambda: discriminator.train_step(samples[: c.DIS_BATCH_SIZE], y).numpy(),
-            100,
-            3 * c.DIS_BATCH_SIZE * DIS_FLOPS,
-            weights[1],
-            sets * c.DIS_EPOCHS * (2 * NUM // c.DIS_BATCH_SIZE),
+        f"{some} discriminator steps": (
+            lambda: discriminator.train_steps(x, y).numpy(),
+            7,
+            some * 3 * c.DIS_BATCH_SIZE * DIS_FLOPS,
+            some * weights[1],
+            sets * c.DIS_EPOCHS * (2 * NUM // c.DIS_BATCH_SIZE) // some,
         ),
         f"rewards, {c.ROLLOUT_NUM} rollouts": (
             lambda: rollout.get_reward(batch, c.ROLLOUT_NUM, discriminator.prob_real).numpy(),

@@ -118,14 +118,13 @@ def log(folder):
 def kill_until_finished(folder, kills, rng):
     """Kill a run after random numbers of saves, half the times within one; then finish it."""
     for _ in range(kills):
-        saves, within, seen = rng.randint(0, 2), rng.random() < 0.5, set(checkpoints(folder))
-        before = len(seen)
+        saves, within, seen = rng.randint(0, 2), rng.random() < 0.5, [saved(folder)]
 
-        def happened(saves=saves, within=within, before=before, seen=seen):
-            seen.update(checkpoints(folder))
-            done = len(seen) - before
-            saving = any((folder / "save/checkpoint").glob("*_temp*"))
-            return done > saves or (done == saves and within and saving)
+        def happened(saves=saves, within=within, seen=seen):
+            if saved(folder) != seen[-1]:
+                seen.append(saved(folder))
+            saving = (folder / "save/.checkpoint.npz.tmp").exists()
+            return len(seen) - 1 > saves or (len(seen) - 1 == saves and within and saving)
 
         process = run_until(folder, happened)
         process.kill()
@@ -134,10 +133,10 @@ def kill_until_finished(folder, kills, rng):
     return run(folder)
 
 
-def checkpoints(folder):
-    """[(time of writing, path)] of the indices of the checkpoints, the newest last."""
-    paths = (folder / "save/checkpoint").glob("?.index")
-    return sorted((path.stat().st_mtime_ns, path) for path in paths)
+def saved(folder):
+    """The time at which the checkpoint was written; None if there is none."""
+    path = folder / "save/checkpoint.npz"
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def run_on_terminal(folder, columns):
@@ -164,16 +163,27 @@ def outputs(folder):
     return {path.name: path.read_bytes() for path in paths if path.exists()}
 
 
-def refusal(folder, monkeypatch, **constants):
-    """The message with which main() refuses to run in folder; in this process, which is quicker."""
+def set_constants(folder, monkeypatch, **constants):
+    """Let main() run in folder with these constants; in this process, which is quicker."""
     monkeypatch.chdir(folder)
     for name, value in (SMALL | constants).items():
         monkeypatch.setattr(sequence_gan, name, value)
+
+
+def refusal(folder, monkeypatch, **constants):
+    """The message with which main() refuses to run in folder."""
+    set_constants(folder, monkeypatch, **constants)
     with pytest.raises(InputError) as error:
         sequence_gan.main()
+    assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def without_seconds(folder):
+def metrics(folder):
+    """The rows of the metrics, {name: text} each."""
     with open(folder / "save/metrics.csv", newline="") as file:
-        return [row | {"seconds": None} for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
+
+
+def without_seconds(folder):
+    return [row | {"seconds": None} for row in metrics(folder)]

@@ -88,12 +88,55 @@ def adam(w, grads, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
     return w
 
 
-def numeric_gradient(function, array, index, step=1e-5):
-    """d function / d array[index] by central differences; array float64 is changed and restored."""
-    kept = array[index]
-    array[index] = kept + step
-    above = function()
-    array[index] = kept - step
-    below = function()
-    array[index] = kept
-    return (above - below) / (2 * step)
+def numeric_gradients(loss, arrays, step=1e-5):
+    """The gradient of loss(arrays) by each of the arrays, by central differences in float64."""
+    arrays = [np.array(array, np.float64) for array in arrays]
+    gradients = [np.zeros_like(array) for array in arrays]
+    for array, gradient in zip(arrays, gradients):
+        for index in np.ndindex(array.shape):
+            kept = array[index]
+            array[index] = kept + step
+            above = loss(arrays)
+            array[index] = kept - step
+            below = loss(arrays)
+            array[index] = kept
+            gradient[index] = (above - below) / (2 * step)
+    return gradients
+
+
+def assert_gradients(found, expected):
+    """Every gradient within a thousandth, entries near zero within that of the largest."""
+    for number, (f, g) in enumerate(zip(found, expected, strict=True)):
+        atol = 1e-4 * abs(g).max()
+        np.testing.assert_allclose(f, g, rtol=1e-3, atol=atol, err_msg=f"array {number}")
+
+
+def assert_drawn_from(counts, probabilities):
+    """Whether counts of cells are a draw from their probabilities, by chi-square.
+
+    It fails for one right draw in 30,000 (four deviations). Cells that expect fewer than five are
+    taken together.
+    """
+    counts, probabilities = np.ravel(counts), np.ravel(probabilities)
+    expected = counts.sum() * probabilities
+    rare = expected < 5
+    counts = np.append(counts[~rare], counts[rare].sum())
+    expected = np.append(expected[~rare], expected[rare].sum())
+    expected = np.maximum(expected, 1e-9)
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    assert statistic < len(counts) - 1 + 4 * np.sqrt(2 * (len(counts) - 1)) + 8
+
+
+def assert_same(params, others):
+    for p, q in zip(params, others, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def params_of(model):
+    """NumPy arrays of a model's weights, in their order."""
+    return [weight.numpy() for weight in model.weights.values()]
+
+
+def set_params(model, params):
+    for weight, param in zip(model.weights.values(), params, strict=True):
+        weight.assign(param)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 
 from discriminator import Discriminator
 from generator import Generator
@@ -103,11 +104,11 @@ def test_the_discriminator_goes_where_the_authors_goes(inputs):
         l2_reg_lambda=0.2,
         learning_rate=1e-3,
     )
-    discriminator.set_params(inputs["cnn"])
+    reference.set_params(discriminator, inputs["cnn"])
     x = np.concatenate([inputs["real"], inputs["generated"]])
     y = np.repeat([1, 0], SEQUENCES)
 
-    losses = [float(discriminator.train_step(x[rows], y[rows])) for rows in inputs["orders"]]
+    losses = discriminator.train_steps(x[inputs["orders"]], y[inputs["orders"]])
     assert_losses(losses, FIGURES["dis_loss"])
-    assert_moved(discriminator.get_params(), inputs["cnn"], FIGURES["dis_moved"])
+    assert_moved(reference.params_of(discriminator), inputs["cnn"], FIGURES["dis_moved"])
     np.testing.assert_allclose(discriminator.prob_real(x[::64]), FIGURES["prob_real"], rtol=1e-4)

@@ -5,7 +5,6 @@ import pytest
 import reference
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from dataloader import InputError
 from generator import Generator
 from rollout import Bleu, Rollout, self_bleu
 
@@ -111,15 +110,11 @@ def test_rewards_follow_the_seed_and_leave_the_generator_as_it_was():
         generator = make_generator()
         before = generator.get_params()
         rollout = Rollout(generator)
-        first, second = (
-            rollout.get_reward(x, 3, lambda r: table[tuple(np.asarray(r).T)]).numpy()
-            for _ in range(2)
-        )
-        assert (first != second).any()  # fresh completions every time
-        results.append((first, second))
-        for p, q in zip(before, generator.get_params()):
-            np.testing.assert_array_equal(p, q)
-    np.testing.assert_array_equal(results[0], results[1])
+        for _ in range(2):
+            results.append(rollout.get_reward(x, 3, lambda r: table[tuple(np.asarray(r).T)]))
+        reference.assert_same(before, generator.get_params())
+    assert (results[0] != results[1]).numpy().any()  # fresh completions every time
+    np.testing.assert_array_equal(results[:2], results[2:])
 
 
 def nltk_bleu(references, x, n, end=None):
@@ -168,20 +163,6 @@ def test_bleu_of_degenerate_rows_is_nltk_s(kind):
         bleu = Bleu(x[::-1][:2], n, 0)
         np.testing.assert_allclose(bleu(x), nltk_bleu(x[::-1][:2], x, n, 0), atol=1e-6)
         np.testing.assert_allclose(self_bleu(x, n, 0), nltk_self_bleu(x, n, 0), atol=1e-6)
-
-
-def test_bleu_takes_integers_in_rows_and_self_bleu_two_of_them():
-    x = some_tokens(3)
-    for bad in (x[0], x + 0.5, -x - 1, x[:0]):
-        with pytest.raises(InputError):
-            Bleu(bad, 2)
-        with pytest.raises(InputError):
-            Bleu(x, 2)(bad)
-    for call in (lambda: Bleu(x, 0), lambda: self_bleu(x[:1], 2)):
-        with pytest.raises(
-            InputError, match=r"^(n|rows of self_bleu): expected a whole number from"
-        ):
-            call()
 
 
 def test_bleu_rewards_are_its_expectations():
