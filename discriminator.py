@@ -1,8 +1,7 @@
 """The discriminator: a CNN that tells real sequences from generated ones (paper, "The
 Discriminative Model for Sequences").
 
-B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of features, which
-is that of the filters of all sizes.
+B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of filters in all.
 """
 
 import numpy as np
@@ -20,12 +19,10 @@ class Discriminator(tf.Module):
 
     Args:
       sequence_length, vocab_size, embedding_dim: T, V and E.
-      filter_sizes: widths of the convolutions, from 1 to T, each once.
-      num_filters: number of filters of each width.
+      filter_sizes, num_filters: widths of the convolutions, from 1 to T; filters of each width.
       dropout_keep_prob: share of the highway layer's outputs that dropout keeps.
       l2_reg_lambda: weight of the penalty on the output layer.
-      learning_rate: of Adam.
-      seed: of initial values and dropout, 0 to 2**64 - 1.
+      learning_rate, seed: of Adam; of initial values and dropout, 0 to 2**64 - 1.
     """
 
     def __init__(
@@ -63,8 +60,7 @@ class Discriminator(tf.Module):
         for branch in ("lin", "gate"):  # of the highway layer; matrices as [out, in]
             values[f"highway_{branch}/Matrix"] = glorot_uniform(p, p)
             values[f"highway_{branch}/Bias"] = glorot_uniform(p)
-        values["output/W"] = truncated_normal(p, 2)
-        values["output/b"] = tf.fill([2], 0.1)
+        values |= {"output/W": truncated_normal(p, 2), "output/b": tf.fill([2], 0.1)}
         self.weights = {name: tf.Variable(value) for name, value in values.items()}
 
         # TensorFlow 1's Adam: one fused kernel a variable saves 19 % of a step against Keras 3's.
@@ -138,11 +134,10 @@ class Discriminator(tf.Module):
             tape.watch(embedded)
             logits = self.logits(embedded, kept)
             entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
-            output = self.weights["output/W"], self.weights["output/b"]
-            penalty = tf.nn.l2_loss(output[0]) + tf.nn.l2_loss(output[1])
+            penalty = sum(tf.nn.l2_loss(self.weights[f"output/{name}"]) for name in "Wb")
             loss = tf.reduce_mean(entropy) + self.l2_reg_lambda * penalty
-        others = list(self.weights.values())[1:]
-        rows, *others = tape.gradient(loss, [embedded, *others])
+        _, *weights = self.weights.values()
+        rows, *others = tape.gradient(loss, [embedded, *weights])
         # A dense gradient of the embedding: Adam moves every row in any case.
         return loss, [tf.math.unsorted_segment_sum(rows, x, self.vocab_size), *others]
 

@@ -21,9 +21,7 @@ def param_shapes(vocab_size, emb_dim, hidden_dim):
         shapes[f"W{gate}"] = (emb_dim, hidden_dim)
         shapes[f"U{gate}"] = (hidden_dim, hidden_dim)
         shapes[f"b{gate}"] = (hidden_dim,)
-    shapes["W_out"] = (hidden_dim, vocab_size)
-    shapes["b_out"] = (vocab_size,)
-    return shapes
+    return shapes | {"W_out": (hidden_dim, vocab_size), "b_out": (vocab_size,)}
 
 
 class LSTM(tf.Module):
@@ -76,8 +74,8 @@ class LSTM(tf.Module):
 
     def log_prob(self, x):
         """log p(token | prefix) of every token of x, int [N, T]; float32 [N, T], in nats."""
-        x = self.check(x)
-        return tf.concat([self._log_prob(piece) for piece in dataloader.pieces(x, 128)], axis=0)
+        parts = dataloader.pieces(self.check(x), 128)
+        return tf.concat([self._log_prob(x) for x in parts], axis=0)
 
     def nll(self, x, end=None):
         """Mean -log p(token | prefix) of x, int [N, T], up to its first `end`; nats per token."""
@@ -89,19 +87,22 @@ class LSTM(tf.Module):
         """Tokens x, int [N, T], as int32; raises InputError if they are none of this model's."""
         return check_tokens(x, (None, self.sequence_length), self.vocab_size)
 
-    @tf.function(jit_compile=True)
-    def _log_prob(self, x):
-        return self.log_prob_given(tf.gather(self.weights["embeddings"], self.inputs(x)), x)
-
     def inputs(self, x):
         """What the LSTM is fed to predict x [B, T]: the start token, then x but for its last."""
-        start = tf.fill([len(x), 1], self.start_token)
-        return tf.concat([start, x[:, :-1]], axis=1)
+        return tf.concat([tf.fill([len(x), 1], self.start_token), x[:, :-1]], axis=1)
+
+    def embed(self, x):
+        """The embedded inputs of x [B, T]: [B, T, E]."""
+        return tf.gather(self.weights["embeddings"], self.inputs(x))
+
+    @tf.function(jit_compile=True)
+    def _log_prob(self, x):
+        return self.log_prob_given(self.embed(x), x)
 
     def log_prob_given(self, embedded, x):
-        """log p(token | prefix) of x [B, T], [B, T], where embedded [B, T, E] are the inputs."""
-        embedded = tf.transpose(embedded, [1, 0, 2])
+        """log p(token | prefix) of x [B, T], [B, T], given its embedded inputs."""
         zeros = tf.zeros([len(x), self.hidden_dim])
+        embedded = tf.transpose(embedded, [1, 0, 2])
         h, _ = tf.scan(lambda state, e: self.step(e, state), embedded, (zeros, zeros))
         h = tf.reshape(tf.transpose(h, [1, 0, 2]), [-1, self.hidden_dim])
         logits = h @ self.weights["W_out"] + self.weights["b_out"]
@@ -152,10 +153,8 @@ class Generator(LSTM):
     """The generator G: an LSTM with its two updates, each with Adam moments of its own.
 
     Args:
-      vocab_size, emb_dim, hidden_dim, sequence_length: V, E, H and T.
-      start_token: the input before the first token of a sequence.
-      learning_rate: of Adam, in both updates.
-      grad_clip: global norm to which gradients are clipped.
+      vocab_size, emb_dim, hidden_dim, sequence_length, start_token: V, E, H, T; as in LSTM.
+      learning_rate, grad_clip: of Adam; the global norm to which gradients are clipped.
       seed: of initial values, all Normal(0, 0.1), and of sampling.
     """
 
@@ -208,19 +207,19 @@ class Generator(LSTM):
 
         Returns it and its gradients, clipped, in the order of param_shapes.
         """
-        inputs = self.inputs(x)
+        embedded = self.embed(x)
         with tf.GradientTape() as tape:
-            embedded = tf.gather(self.weights["embeddings"], inputs)
             tape.watch(embedded)
             log_prob = self.log_prob_given(embedded, x)
             loss = -tf.reduce_sum(weight * tf.maximum(log_prob, LOG_FLOOR))
-        others = list(self.weights.values())[1:]
-        gradients = tape.gradient(loss, [embedded, *others])
+        _, *weights = self.weights.values()
+        gradients = tape.gradient(loss, [embedded, *weights])
 
         # The norm counts each looked-up row on its own, as the authors' does. Only then are the
         # rows of one token summed.
         (rows, *others), _ = tf.clip_by_global_norm(gradients, self.grad_clip)
-        return loss, [tf.math.unsorted_segment_sum(rows, inputs, self.vocab_size), *others]
+        rows = tf.math.unsorted_segment_sum(rows, self.inputs(x), self.vocab_size)
+        return loss, [rows, *others]
 
 
 # --------------------------------------------------------------------------------------------------
