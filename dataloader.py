@@ -1,18 +1,15 @@
-"""Data: a text of one's own, batches, what is checked of them, and how files reach the disk.
-
-N = any number of sequences, T = sequence length; a sequence is a row of integers.
-"""
+"""Data: a text of one's own, batches, checks, files. N = any number, T = sequence length."""
 
 import collections
-import contextlib
+import io
 import itertools
+import json
 import os
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 END, UNKNOWN = 0, 1  # numbers of the two marks that are added to the words of a text
 MARKS = ["<end>", "<unknown>"]
@@ -23,29 +20,25 @@ class InputError(ValueError):
 
 
 class Text:
-    """A text in place of the oracle: a sequence a line, its words (tokens) separated by blanks.
+    """A text in place of the oracle: a sequence a line, blanks between its words.
 
-    END ends a line and fills it up, UNKNOWN stands for the words that are not among the
-    vocab_size - 2 most frequent ones. Without a test_file a tenth of the lines is held out, drawn
-    by the seed. Raises InputError where the text cannot be used.
-
-    Attributes:
-      words: [str], the word of every number.
-      positives, held_out: int32 [N, T], the lines to learn and those held out.
+    END ends a line and fills it up, UNKNOWN stands for words that are not among the vocab_size - 2
+    most frequent ones. Without a test_file a tenth of the lines, drawn by the seed, is held out.
+    `words` are those of all numbers, positives and held_out the lines, int32 [N, T]. Raises
+    InputError where the text cannot be used.
     """
 
-    end = END
+    end, bleu_orders, num_eval = END, (2, 3, 4, 5), 1000  # num_eval: sequences of an evaluation
     judge = "nll_test"  # the measure that the log holds
-    bleu_orders = (2, 3, 4, 5)
-    num_eval = 1000  # sequences drawn for an evaluation
 
     def __init__(self, text_file, test_file, vocab_size, sequence_length, seed):
-        lines, test = read_lines(text_file), read_lines(test_file) if test_file else []
-        if not test_file:
+        lines = read_lines(text_file)
+        if test_file:
+            test = read_lines(test_file)
+        else:
             held = np.random.default_rng(seed).permutation(len(lines)) < len(lines) / 10
             test = list(itertools.compress(lines, held))
             lines = list(itertools.compress(lines, ~held))
-
         counts = collections.Counter(itertools.chain.from_iterable(lines))
         self.words = MARKS + [word for word, _ in counts.most_common(vocab_size - len(MARKS))]
         self.vocab_size = len(self.words)
@@ -65,17 +58,13 @@ class Text:
 
     def _describe(self, path, lines, distinct):
         """Print what is known of the text, and what looks wrong with it."""
-        tokens = self.positives[self.positives != END]
-        unknown = np.mean(tokens == UNKNOWN) if tokens.size else 0
+        total = sum(map(len, lines))
         cut = sum(len(line) > self.positives.shape[1] for line in lines)
-        known, needed = self.vocab_size - len(MARKS), distinct + len(MARKS)
-        print(f"{path}: {len(lines)} lines to learn, {len(self.held_out)} held out;")
-        print(
-            f"  {np.mean([len(line) for line in lines] or [0]):.1f} words a line, {cut} lines cut;"
-        )
-        print(f"  {known} of {distinct} words known, {unknown:.1%} of all unknown")
-        if known < distinct:
-            print(f"  (VOCAB_SIZE = {needed} would know every word)")
+        unknown = np.sum(self.positives == UNKNOWN) / max(np.sum(self.positives != END), 1)
+        print(f"{path}: {len(lines)} lines to learn, {len(self.held_out)} held out, {cut} cut;")
+        print(f"  {total / max(len(lines), 1):.1f} words a line, {distinct} different ones")
+        if self.vocab_size < distinct + len(MARKS):
+            print(f"  {unknown:.1%} unknown; VOCAB_SIZE = {distinct + len(MARKS)} would know all")
         if sum(len(line) == 1 for line in lines) > len(lines) / 2:
             print("  Most lines are one word. To learn characters, put blanks between them.")
         ends = collections.Counter(line[-1] for line in lines if line[-2:-1] == line[-1:])
@@ -85,7 +74,7 @@ class Text:
                 print("  is added to each line, and marks flatter every measure.")
 
     def measure(self, generator, samples):
-        """{name: value} of a generator."""
+        """{name: value}: the NLL of the held-out lines by generator, in nats per token."""
         return {"nll_test": generator.nll(self.held_out, END)}
 
 
@@ -97,10 +86,8 @@ def read_lines(path):
             words = line.decode("utf-8-sig").split()
         except UnicodeDecodeError:
             raise InputError(f"{path}, line {number}: expected UTF-8, found {line!r:.60}") from None
-        for mark in MARKS:
-            if mark in words:
-                what = f"expected a text without {mark}, which is added to it here"
-                raise InputError(f"{path}, line {number}: {what}")
+        for mark in set(MARKS) & set(words):
+            raise InputError(f"{path}, line {number}: expected no {mark}, which is added to a text")
         if words:
             lines.append(words)
     if not lines:
@@ -129,14 +116,15 @@ def pieces(x, size):
 def batches(x, batch_size):
     """Cut x [N, ...] in order into [N // batch_size, batch_size, ...]; the remainder is dropped."""
     n = len(x) // batch_size
+    if n == 0:
+        what = f"at least {batch_size} sequences for a batch, found {len(x)}"
+        raise InputError(f"BATCH_SIZE or DIS_BATCH_SIZE: expected {what}")
     return x[: n * batch_size].reshape(n, batch_size, *x.shape[1:])
 
 
 def labelled_batches(positives, negatives, batch_size, rng):
-    """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng.
-
-    Returns x int32 [n, batch_size, T] and y int32 [n, batch_size].
-    """
+    """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng:
+    x int32 [n, batch_size, T] and y int32 [n, batch_size]."""
     x = np.concatenate([positives, negatives])
     y = np.repeat(np.int32([1, 0]), [len(positives), len(negatives)])
     order = rng.permutation(len(x))
@@ -163,14 +151,9 @@ def check_tokens(x, shape, number, what="x"):
 
 
 def check_arrays(arrays, shapes):
-    """Arrays as float32; InputError naming one that is not of finite floats and its shape.
-
-    shapes: {name: shape}, in the order of the arrays.
-    """
+    """Arrays as float32; InputError naming one that is not of finite floats of its shape."""
     if len(arrays) != len(shapes):
-        raise InputError(
-            f"expected {len(shapes)} arrays ({', '.join(shapes)}), found {len(arrays)}"
-        )
+        raise InputError(f"expected the {len(shapes)} arrays {list(shapes)}, found {len(arrays)}")
     for array, (name, shape) in zip(arrays, shapes.items()):
         if np.shape(array) != tuple(shape):
             raise InputError(f"{name}: expected shape {tuple(shape)}, found {np.shape(array)}")
@@ -193,6 +176,25 @@ def write_file(path, data):
         raise OSError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def write_checkpoint(path, record, variables):
+    """Write a record, of what JSON can hold, and the values of variables, in one step."""
+    data = io.BytesIO()
+    np.savez(data, json.dumps(record), *(variable.numpy() for variable in variables))
+    write_file(path, data.getvalue())
+
+
+def read_checkpoint(path):
+    """The record and arrays of a checkpoint; ({}, []) where there is none."""
+    if not os.path.exists(path):
+        return {}, []
+    try:
+        with np.load(path) as file:
+            record, *arrays = file.values()
+        return json.loads(str(record)), arrays
+    except Exception:  # whatever a damaged file provokes in its reader
+        raise InputError(f"{path}: cannot be read; move it away to start afresh") from None
+
+
 def keep_aside(paths):
     """Move those files that exist from save/ to a new folder save/run-<time>, and say so."""
     paths = [path for path in paths if os.path.lexists(path)]
@@ -207,12 +209,19 @@ def keep_aside(paths):
     print(f"Moved to {folder}: {', '.join(map(os.path.basename, paths))}")
 
 
-@contextlib.contextmanager
-def lock(path):
-    """Hold a lock file; raises InputError if another process does. Serves as a decorator, too."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise InputError(f"another run is under way in this folder (it holds {path})") from None
+def draw(rows, mle_epochs, path):
+    """Draw the metrics of evaluations, [{name: value}]: the NLLs and, below them, BLEU."""
+    from matplotlib.figure import Figure  # its import takes a second, and a run can do without
+
+    rows = [row for row in rows if "nll_test" in row]
+    x = [row["epoch"] + mle_epochs * (row["stage"] == "adversarial") for row in rows]
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    for panel, kind in zip(figure.subplots(2, sharex=True), ("nll", "bleu")):
+        for name in [name for row in rows[:1] for name in row if kind in name]:
+            panel.plot(x, [row[name] for row in rows], ".-", label=name)
+            panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        panel.axvline(mle_epochs, color="gray", linestyle="--")
+        panel.set_xlabel("epoch: MLE, then adversarial training")
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=150)
+    write_file(path, data.getvalue())

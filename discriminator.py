@@ -1,5 +1,4 @@
-"""The discriminator: a CNN that tells real sequences from generated ones (paper, "The
-Discriminative Model for Sequences").
+"""The discriminator (paper, "The Discriminative Model for Sequences").
 
 B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of filters in all.
 """
@@ -15,7 +14,7 @@ COMPILED = bool(tf.config.list_physical_devices("GPU"))
 
 
 class Discriminator(tf.Module):
-    """Convolutions of several widths, max over time, one highway layer, two logits.
+    """A CNN: convolutions of several widths, max over time, one highway layer, two logits.
 
     Args:
       sequence_length, vocab_size, embedding_dim: T, V and E.
@@ -26,23 +25,13 @@ class Discriminator(tf.Module):
     """
 
     def __init__(
-        self,
-        sequence_length,
-        vocab_size,
-        embedding_dim,
-        filter_sizes,
-        num_filters,
-        dropout_keep_prob=0.75,
-        l2_reg_lambda=0.2,
-        learning_rate=1e-4,
-        seed=0,
-    ):
+        self, sequence_length, vocab_size, embedding_dim, filter_sizes, num_filters,
+        dropout_keep_prob=0.75, l2_reg_lambda=0.2, learning_rate=1e-4, seed=0,
+    ):  # fmt: skip
         super().__init__()
-        self.sequence_length = sequence_length
-        self.vocab_size = vocab_size
+        self.sequence_length, self.vocab_size = sequence_length, vocab_size
         self.filter_sizes = tuple(filter_sizes)
-        self.dropout_keep_prob = dropout_keep_prob
-        self.l2_reg_lambda = l2_reg_lambda
+        self.dropout_keep_prob, self.l2_reg_lambda = dropout_keep_prob, l2_reg_lambda
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
 
         self.num_features = p = sum(num_filters)
@@ -77,19 +66,14 @@ class Discriminator(tf.Module):
         return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
 
     def logits(self, embedded, kept=None):
-        """[B, T, E] -> [B, 2], index 0 = generated, 1 = real.
-
-        kept: of the outputs of the highway layer, those that dropout keeps, bool [B, P]; None
-        stands for no dropout.
-        """
+        """[B, T, E] -> [B, 2], index 0 = generated, 1 = real. kept: outputs of the highway layer
+        that dropout keeps, bool [B, P]; None: all."""
         w = self.weights
         p = self.features(embedded)
-
-        lin = linear(p, w["highway_lin/Matrix"]) + w["highway_lin/Bias"]
-        gate = linear(p, w["highway_gate/Matrix"]) + w["highway_gate/Bias"]
+        lin = tf.matmul(p, w["highway_lin/Matrix"], transpose_b=True) + w["highway_lin/Bias"]
+        gate = tf.matmul(p, w["highway_gate/Matrix"], transpose_b=True) + w["highway_gate/Bias"]
         t = tf.sigmoid(gate)
         p = t * tf.nn.relu(lin) + (1 - t) * p
-
         if kept is not None:
             p = tf.where(kept, p / self.dropout_keep_prob, 0.0)
         return p @ w["output/W"] + w["output/b"]
@@ -107,7 +91,7 @@ class Discriminator(tf.Module):
     def train_steps(self, x, y):
         """A step of Adam for each of n batches: x int [n, B, T], labels y int [n, B], 1 = real.
 
-        Returns the losses [n] before each step: the mean cross-entropy, in nats (paper, eq. 5), and
+        Returns the losses before each step, [n]: mean cross-entropy in nats (paper, eq. 5) plus
         l2_reg_lambda / 2 times the squared weights of the output layer.
         """
         x = check_tokens(x, (None, None, self.sequence_length), self.vocab_size)
@@ -143,21 +127,7 @@ class Discriminator(tf.Module):
 
 
 # --------------------------------------------------------------------------------------------------
-# Below: the same mathematics, arranged for the machine.
-
-
-@tf.custom_gradient
-def linear(x, w):
-    """x [B, n] times the transpose of w [m, n] -> [B, m]."""
-
-    def gradient(upstream):
-        dx = tf.matmul(upstream, w)
-        # Adam copies a variable while a read of it is under way. That the gradient by which w is
-        # updated waits for the last reader of w saves 5 to 8 % of a training step.
-        with tf.control_dependencies([dx]):
-            return dx, tf.matmul(upstream, x, transpose_a=True)
-
-    return tf.matmul(x, w, transpose_b=True), gradient
+# Below: the convolution, arranged for the machine.
 
 
 @tf.custom_gradient

@@ -1,6 +1,6 @@
 """Monte Carlo search, the reward of every token (paper, eq. 4); and BLEU, which can be a reward.
 
-B = batch, N = any number of rows, T = sequence length.
+B = batch, N = any number, T = sequence length.
 """
 
 import collections
@@ -23,8 +23,7 @@ class Rollout:
     """
 
     def __init__(self, generator, update_rate=0.0):
-        self.generator = generator
-        self.update_rate = update_rate
+        self.generator, self.update_rate = generator, update_rate
         self.policy = generator
         if update_rate > 0:
             params = generator.get_params()
@@ -49,8 +48,7 @@ class Rollout:
         Discriminator.prob_real.
         """
         x = self.policy.check(x)
-        repeated = np.tile(x, [rollout_num, 1])
-        rewards = []
+        repeated, rewards = np.tile(x, [rollout_num, 1]), []
         bar = {"desc": "rollouts", "unit": "prefix", "leave": False, "disable": None, "delay": 5}
         for given in tqdm(range(1, self.policy.sequence_length), **bar):
             completed = self.policy.complete(repeated, given)
@@ -68,8 +66,7 @@ class Bleu:
     """
 
     def __init__(self, references, n, end=None):
-        self.n = n
-        self.end = end
+        self.n, self.end = n, end
         self.lengths = collections.Counter()
         self.counts = {}  # of every n-gram, the largest count in a reference, and the second one
         for row in self._rows(references):
@@ -79,12 +76,8 @@ class Bleu:
                 self.counts[gram] = max(first, count), max(second, min(first, count))
 
     def __call__(self, x, among_references=False):
-        """BLEU of each row of x, int [N, T]; float32 [N].
-
-        among_references: each row is one of the references, and is held against the others alone.
-        """
-        scores = [self._score(row, among_references) for row in self._rows(x)]
-        return np.float32(scores)
+        """BLEU of each row of x, int [N, T], or of each reference among the others; float32 [N]."""
+        return np.float32([self._score(row, among_references) for row in self._rows(x)])
 
     def _rows(self, x):
         return [row[:length] for row, length in zip(np.asarray(x).tolist(), lengths(x, self.end))]

@@ -4,15 +4,14 @@ Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
 
 import hashlib
-import io
 import json
-import math
 import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -70,44 +69,31 @@ TEXT_FILE = None  # a text in place of the oracle: a sequence a line, blanks bet
 TEST_FILE = None  # its held-out lines; None: a tenth of TEXT_FILE
 
 
-@dataloader.lock("save/.lock")
+@FileLock("save/.lock", timeout=0)  # one run at a time in a folder
 def main():
     """SeqGAN, Algorithm 1 of the paper."""
-    check_constants()
     run = Run()
-    names = ("data", "generator", "discriminator", "sets")
-    seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(len(names)).tolist()))
-
+    names = "data", "generator", "discriminator", "sets"
+    seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(4).tolist()))
     set_size = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
     if TEXT_FILE:
-        data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seed=seeds["data"])
+        data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"])
     else:
         sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
-        data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, set_size, seed=seeds["data"])
+        data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, set_size, seeds["data"])
     set_size = min(set_size, len(data.positives))
-    bleus = [Bleu(data.held_out, n, data.end) for n in data.bleu_orders]
 
     generator = Generator(
-        vocab_size=data.vocab_size,
-        emb_dim=EMB_DIM,
-        hidden_dim=HIDDEN_DIM,
-        sequence_length=SEQ_LENGTH,
-        start_token=START_TOKEN,
-        learning_rate=GEN_LEARNING_RATE,
-        grad_clip=GEN_GRAD_CLIP,
-        seed=seeds["generator"],
-    )
+        vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
+        sequence_length=SEQ_LENGTH, start_token=START_TOKEN,
+        learning_rate=GEN_LEARNING_RATE, grad_clip=GEN_GRAD_CLIP, seed=seeds["generator"],
+    )  # fmt: skip
     discriminator = Discriminator(
-        sequence_length=SEQ_LENGTH,
-        vocab_size=data.vocab_size,
-        embedding_dim=DIS_EMBEDDING_DIM,
-        filter_sizes=DIS_FILTER_SIZES,
-        num_filters=DIS_NUM_FILTERS,
-        dropout_keep_prob=DIS_DROPOUT_KEEP_PROB,
-        l2_reg_lambda=DIS_L2_REG_LAMBDA,
-        learning_rate=DIS_LEARNING_RATE,
-        seed=seeds["discriminator"],
-    )
+        sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size, embedding_dim=DIS_EMBEDDING_DIM,
+        filter_sizes=DIS_FILTER_SIZES, num_filters=DIS_NUM_FILTERS,
+        dropout_keep_prob=DIS_DROPOUT_KEEP_PROB, l2_reg_lambda=DIS_L2_REG_LAMBDA,
+        learning_rate=DIS_LEARNING_RATE, seed=seeds["discriminator"],
+    )  # fmt: skip
     rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
     run.begin(data, generator=generator, discriminator=discriminator, policy=rollout.policy)
 
@@ -117,9 +103,9 @@ def main():
         write_params(GENERATOR_FILE, generator.get_params())
 
         values = data.measure(generator, samples)
-        for bleu in bleus:
-            values[f"bleu_{bleu.n}"] = np.mean(bleu(samples[:1000]))
-            values[f"self_bleu_{bleu.n}"] = self_bleu(samples[:1000], bleu.n, data.end)
+        for n in data.bleu_orders:
+            values[f"bleu_{n}"] = np.mean(Bleu(data.held_out, n, data.end)(samples[:1000]))
+            values[f"self_bleu_{n}"] = self_bleu(samples[:1000], n, data.end)
         run.measure(stage, epoch, **values)
         run.log(f"epoch:\t{epoch}\tnll:\t{values[data.judge]:g}")
         if data.words:
@@ -190,39 +176,26 @@ class Run:
     """One run of the experiment: how far it is, on the disk and on the screen."""
 
     def __init__(self):
-        self.settings = settings()
-        self.record, self.arrays = read_checkpoint()
-        self.is_new = not self.record or not goes_on(self.record, self.settings)
+        check_constants()
+        now = settings()
+        self.record, self.arrays = dataloader.read_checkpoint(CHECKPOINT_FILE)
+        self.is_new = not self.record or not goes_on(self.record, now)
         if self.is_new:
             self.record = {"done": {}, "log": "", "rows": [], "seconds": 0.0}
-        self.record |= {"settings": self.settings, "finished": False}
+        self.record |= {"settings": now, "finished": False}
         self.started = time.monotonic() - self.record["seconds"]
 
     def begin(self, data, **models):
-        """Restore the models, or clear the way for a new run; then write the files that begin it.
-
-        Kept of the models are all variables that TensorFlow finds in their attributes.
-        """
-        num = len(data.positives)
-        dataloader.check_number(f"BATCH_SIZE, of {num} sequences", BATCH_SIZE, 1, num)
-        dataloader.check_number(f"DIS_BATCH_SIZE, of {num} and {num}", DIS_BATCH_SIZE, 1, 2 * num)
-        root = tf.train.Checkpoint(**models)
-        parts = tf.train.TrackableView(root).descendants()
-        for optimizer in [p for p in parts if isinstance(p, tf.compat.v1.train.Optimizer)]:
-            parts += optimizer.variables()
-        variables = [part for part in parts if isinstance(part, tf.Variable)]
-        self.variables = list({id(variable): variable for variable in variables}.values())
-
+        """Restore the models, or clear the way for a new run; write the files it begins with."""
+        self.variables = all_variables(**models)
         if self.is_new:
             dataloader.keep_aside(OUTPUTS)
             self.save()
-        elif [v.shape for v in self.variables] != [a.shape for a in self.arrays]:
-            raise InputError(f"{CHECKPOINT_FILE}: holds models of other sizes; move it away")
         else:
             for variable, array in zip(self.variables, self.arrays):
                 variable.assign(array)
 
-        write_file(SETTINGS_FILE, json.dumps(self.settings, indent=1) + "\n")
+        write_file(SETTINGS_FILE, json.dumps(self.record["settings"], indent=1) + "\n")
         write_file(POSITIVE_FILE, token_text(data.positives, data.words))
         if data.words:
             write_file(VOCABULARY_FILE, "\n".join([*data.words, ""]))
@@ -231,9 +204,8 @@ class Run:
         done = [f"{number} {stage} epochs" for stage, number in self.record["done"].items()]
         state = f"going on after {', '.join(done)}" if done else "a new run"
         where = "a GPU" if tf.config.list_physical_devices("GPU") else f"{os.cpu_count()} CPU cores"
-        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}")
-        print("  The constants as they came take 12 to 15 hours on two CPU cores.")
-        print("  Ctrl-C stops, the same command goes on.")
+        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}. Ctrl-C stops, the same command")
+        print("goes on. The constants as they came take 12 to 15 hours on two CPU cores.")
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
@@ -251,15 +223,15 @@ class Run:
 
     def measure(self, stage, epoch, **values):
         """A row of the metrics, shown; raises FloatingPointError if a value is not finite."""
-        values = {name: float(f"{value:g}") for name, value in values.items()}
+        row = {"stage": stage, "epoch": epoch, "seconds": round(time.monotonic() - self.started)}
         for name, value in values.items():
-            if not math.isfinite(value):
-                what = f"{name} of {stage} epoch {epoch} is {value}"
+            row[name] = float(f"{value:g}")
+            if not np.isfinite(value):
+                what = f"{name} of {stage} epoch {epoch} is {row[name]}"
                 raise FloatingPointError(f"{what}: the run cannot go on; the log so far is kept")
-        seconds = round(time.monotonic() - self.started)
         rows = self.record["rows"]
-        rows.append({"stage": stage, "epoch": epoch, "seconds": seconds} | values)
-        self.bar.set_postfix(values)
+        rows.append(row)
+        self.bar.set_postfix({name: row[name] for name in values})
 
         columns = list(dict.fromkeys(name for row in rows for name in row))
         table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
@@ -274,35 +246,14 @@ class Run:
             os.fsync(file.fileno())
         tqdm.write(line)
         try:
-            self.draw()
+            dataloader.draw(self.record["rows"], PRE_EPOCH_NUM, PICTURE_FILE)
         except Exception as error:  # of a library that the experiment does not need
             tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
-
-    def draw(self):
-        """Draw what evaluations measured: the NLLs and, below them, BLEU."""
-        from matplotlib.figure import Figure  # its import takes a second, and a run can do without
-
-        rows = [row for row in self.record["rows"] if "nll_test" in row]
-        before = {"mle": 0, "adversarial": PRE_EPOCH_NUM}
-        x = [before[row["stage"]] + row["epoch"] for row in rows]
-        figure = Figure(figsize=(7, 7), layout="constrained")
-        for panel, kind in zip(figure.subplots(2, sharex=True), ("nll", "bleu")):
-            for name in [name for name in rows[-1] if kind in name] if rows else []:
-                panel.plot(x, [row[name] for row in rows], ".-", label=name)
-                panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-            panel.axvline(PRE_EPOCH_NUM, color="gray", linestyle="--")
-            panel.set_xlabel("epoch: MLE, then adversarial training")
-        data = io.BytesIO()
-        figure.savefig(data, format="png", dpi=150)
-        write_file(PICTURE_FILE, data.getvalue())
 
     def save(self):
         """Write all that the run goes on from, in one step."""
         self.record["seconds"] = time.monotonic() - self.started
-        arrays = {f"{n}": variable.numpy() for n, variable in enumerate(self.variables)}
-        data = io.BytesIO()
-        np.savez(data, record=json.dumps(self.record), **arrays)
-        write_file(CHECKPOINT_FILE, data.getvalue())
+        dataloader.write_checkpoint(CHECKPOINT_FILE, self.record, self.variables)
 
     def end(self):
         """Note that the run is over."""
@@ -311,30 +262,24 @@ class Run:
         print(f"Done. The generator is in {GENERATOR_FILE}")
 
 
-def read_checkpoint():
-    """(record, arrays) of the run in this folder; (None, None) where there is none."""
-    if not os.path.exists(CHECKPOINT_FILE):
-        return None, None
-    try:
-        with np.load(CHECKPOINT_FILE) as file:
-            record, *arrays = (file[name] for name in file.files)
-        return json.loads(str(record)), arrays
-    except Exception:  # whatever a damaged file provokes in its reader
-        what = "cannot be read; move it away to start afresh"
-        raise InputError(f"{CHECKPOINT_FILE}: {what}") from None
+def all_variables(**models):
+    """All that TensorFlow finds in the attributes of the models, in an order of its own."""
+    root = tf.train.Checkpoint(**models)
+    parts = tf.train.TrackableView(root).descendants()
+    for optimizer in [part for part in parts if isinstance(part, tf.compat.v1.train.Optimizer)]:
+        parts += optimizer.variables()
+    return [part for part in parts if isinstance(part, tf.Variable)]
 
 
 def settings():
     """The constants of the run, and the SHA-256 of each file that they name."""
     values = {name: value for name, value in globals().items() if name.isupper()}
     for name in ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]:
-        if values[name] is not None:
-            try:
-                content = Path(values[name]).read_bytes()
-            except (OSError, TypeError):
-                found = f"{values[name]!r}, looked for in {os.getcwd()}"
-                raise InputError(f"{name}: expected a file, found {found}") from None
-            values[f"content of {name}"] = hashlib.sha256(content).hexdigest()
+        path = values[name]
+        if path is not None and not os.path.isfile(str(path)):
+            raise InputError(f"{name}: expected a file, found {path!r}, sought in {os.getcwd()}")
+        if path is not None:
+            values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return json.loads(json.dumps(values))  # as a record gives them back
 
 
@@ -342,21 +287,14 @@ def goes_on(record, now):
     """Whether a start with the settings `now` goes on with the run of a record, or begins one."""
     was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
-    if now["TOTAL_BATCH"] > done and changed in ([], ["TOTAL_BATCH"]):
+    if changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done:
         return True
     if record["finished"] or not changed:
         return not record["finished"]
-
-    def say(name):
-        if name.startswith("content"):
-            return f"the {name} has changed"
-        return f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
-
-    raise InputError(
-        f"{CHECKPOINT_FILE} holds an unfinished run with other settings: "
-        f"{', '.join(map(say, changed))}; put them back to go on with it, or delete that file to "
-        "start afresh"
-    )
+    values = {name: f" was {was.get(name)!r}, is {now.get(name)!r}" for name in changed}
+    changes = ", ".join(name + (values[name] if name.isupper() else "") for name in changed)
+    what = f"{CHECKPOINT_FILE} holds an unfinished run, and this has changed since: {changes}"
+    raise InputError(f"{what}; put it back to go on, or delete that file to start afresh")
 
 
 def check_constants():
@@ -378,13 +316,12 @@ def check_constants():
     check("DIS_DROPOUT_KEEP_PROB", 1e-6, 1, (int, float))
     check("ROLLOUT_UPDATE_RATE", 0, 1, (int, float))
     for name, most in ("DIS_FILTER_SIZES", SEQ_LENGTH), ("DIS_NUM_FILTERS", 10**6):
-        if type(globals()[name]) not in (list, tuple):
+        if type(globals()[name]) not in (list, tuple) or not globals()[name]:
             raise InputError(f"{name}: expected a list of numbers, found {globals()[name]!r}")
         for number in globals()[name]:
             dataloader.check_number(f"{name}, each number", number, 1, most)
-    if not 0 < len(set(DIS_FILTER_SIZES)) == len(DIS_FILTER_SIZES) == len(DIS_NUM_FILTERS):
-        what = f"one number for each of the different DIS_FILTER_SIZES {DIS_FILTER_SIZES}"
-        raise InputError(f"DIS_NUM_FILTERS: expected {what}, found {DIS_NUM_FILTERS}")
+    if not len(set(DIS_FILTER_SIZES)) == len(DIS_FILTER_SIZES) == len(DIS_NUM_FILTERS):
+        raise InputError("DIS_FILTER_SIZES, DIS_NUM_FILTERS: expected different sizes, as many")
     if TEXT_FILE and START_TOKEN != dataloader.END:
         raise InputError(f"START_TOKEN: a text fixes it at 0, found {START_TOKEN}")
 
@@ -397,6 +334,8 @@ if __name__ == "__main__":
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
     try:
         main()
+    except Timeout:
+        sys.exit("sequence_gan.py: another run is under way in this folder")
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
     except (MemoryError, tf.errors.ResourceExhaustedError):

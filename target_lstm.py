@@ -1,5 +1,4 @@
-"""The oracle: a randomly initialised LSTM that stands for real data (paper, "Synthetic Data
-Experiments"), and the file of an LSTM's weights.
+"""The oracle (paper, "Synthetic Data Experiments"), and the file of an LSTM's weights.
 
 Run as a script, it draws an oracle and writes its file.
 """
@@ -23,27 +22,20 @@ PUBLISHED = {
 
 
 class Oracle(LSTM):
-    """The oracle: its samples are the real data, and it judges those of the generator.
+    """A randomly initialised LSTM: its samples are the real data, and it judges the generator's.
 
     Args:
-      path: its weights, as read_params takes them.
-      sizes: V, E and H, as they must be.
-      sequence_length, start_token: T, and the input before the first token of a sequence.
-      num: how many sequences it draws to learn from, and as many to hold out.
-      seed: of sampling.
-
-    Attributes:
-      positives, held_out: int32 [num, T], the data of a run.
+      path: its weights, as read_params takes them; InputError if V, E, H are other than `sizes`.
+      sequence_length, start_token, seed: as in LSTM.
+      num: of sequences to draw, for positives and as many for held_out, int32 [num, T].
     """
 
-    words = end = None
+    words, end, bleu_orders = None, None, (2,)
     judge = "nll_oracle"  # the measure that the log holds
-    bleu_orders = (2,)
 
     def __init__(self, path, sizes, sequence_length, start_token, num, seed):
         super().__init__(read_params(path), sequence_length, start_token, seed)
-        found = self.vocab_size, self.emb_dim, self.hidden_dim
-        if found != sizes:
+        if (found := (self.vocab_size, self.emb_dim, self.hidden_dim)) != sizes:
             what = f"VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {sizes}, found {found}"
             raise InputError(f"{path}: expected an oracle of {what}")
         self.num_eval = num  # sequences drawn for an evaluation
@@ -56,10 +48,8 @@ class Oracle(LSTM):
 
 
 def read_params(path):
-    """The 15 arrays of a weights file: .npz, or one of the pickles that the authors published.
-
-    Raises InputError where it is none. No file can run code or fill the memory.
-    """
+    """The 15 arrays of a weights file: .npz, or one of the pickles that the authors published;
+    InputError where it is none. No file can run code or fill the memory."""
     names = list(param_shapes(1, 1, 1))
     try:
         data = Path(path).read_bytes()

@@ -119,7 +119,7 @@ def test_params_come_back_as_they_were_set_and_others_are_refused_by_name(params
     generator = Generator(V, E, H, T)
     generator.set_params(params)
     reference.assert_same(generator.get_params(), params)
-    with pytest.raises(InputError, match=r"expected 15 arrays.*found 14"):
+    with pytest.raises(InputError, match=r"expected the 15 arrays.*found 14"):
         generator.set_params(params[:14])
     params[5] = params[5].T[:2]
     with pytest.raises(InputError, match=r"Uf: expected shape \(4, 4\), found \(2, 4\)"):

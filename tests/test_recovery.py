@@ -67,7 +67,7 @@ def test_other_settings_are_refused_with_old_and_new_value(unfinished, monkeypat
 def test_another_oracle_is_refused(unfinished, monkeypatch):
     experiment.draw_oracle(unfinished, experiment.SMALL, seed=7)
     error = experiment.refusal(unfinished, monkeypatch)
-    assert "the content of TARGET_FILE has changed" in error
+    assert "this has changed since: content of TARGET_FILE; put it back" in error
 
 
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_touched(unfinished, monkeypatch):

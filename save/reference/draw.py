@@ -1,0 +1,150 @@
+"""Pictures and tables of the study, from the committed numbers. From the project's root:
+
+python save/reference/draw.py             draws both pictures and prints the table of falls
+python save/reference/draw.py LOG ...     draws these experiment logs in one picture, logs.png
+"""
+
+import csv
+import statistics
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+EPOCHS = (20, 50, 100, 150, 199)
+# Runs of the authors' program on their oracle; the others in the file are something else.
+AUTHORS_PROGRAM = """
+FrensiZ--SeqGAN--10ee742 FrensiZ--SeqGAN--540dd7e FrensiZ--SeqGAN--34be1f5
+GwReader--bamboo_generator--fb6e212 mwnewlin--AFIT--5531621
+mhrmm--thesis-jillian-james--7b9b525 liwei606--SeqGAN--25a2c63 L0SG--seqgan-music--3319ce2
+zhangxuemiao--SeqGAN--2dc63cf 104ki--SeqGAN--5c6e497
+""".split()
+
+
+def read_log(path):
+    """{stage: {epoch: NLL}} of an experiment log; the stages are "mle" and "adversarial"."""
+    stages = {"pre-training...": "mle", "adversarial training...": "adversarial"}
+    curves, stage = {"mle": {}, "adversarial": {}}, "mle"
+    for number, line in enumerate(Path(path).read_text(errors="replace").splitlines(), 1):
+        words = line.split()
+        try:
+            if words[:1] == ["epoch:"]:
+                _, epoch, _, nll = words
+                curves[stage][int(epoch)] = float(nll)
+            elif words:
+                stage = stages[line.strip()]
+        except (KeyError, ValueError):
+            sys.exit(f"{path}, line {number}: expected a line of an experiment log, found {line!r}")
+    return curves
+
+
+def read_runs():
+    """{run: curves as of read_log} of the independent runs."""
+    runs = {}
+    with open(HERE / "independent-runs.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            curves = runs.setdefault(row["run"], {"mle": {}, "adversarial": {}})
+            curves[row["stage"]][int(row["epoch"])] = float(row["nll"])
+    return runs
+
+
+def falls(curves):
+    """{epoch: fall of the NLL from the run's MLE level, the mean of epochs 95 to 115}."""
+    level = statistics.mean(nll for epoch, nll in curves["mle"].items() if 95 <= epoch <= 115)
+    nlls = curves["adversarial"]
+    at = {epoch: nlls.get(epoch, nlls.get(200) if epoch == 199 else None) for epoch in EPOCHS}
+    return {epoch: level - nll for epoch, nll in at.items() if nll is not None}
+
+
+def print_table(runs, single):
+    """The falls of other people's runs together, and of single runs {label: curves}."""
+    print("| fall in adversarial epoch | " + " | ".join(map(str, EPOCHS)) + " |")
+    print("|---" * (1 + len(EPOCHS)) + "|")
+    others = [falls(runs[name]) for name in AUTHORS_PROGRAM]
+    columns = [[fall[epoch] for fall in others if epoch in fall] for epoch in EPOCHS]
+    cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c):.3f}" for c in columns]
+    print("| others, mean ± standard deviation | " + " | ".join(cells) + " |")
+    cells = [f"{min(c):.3f} to {max(c):.3f}, of {len(c)}" for c in columns]
+    print("| others, range and number | " + " | ".join(cells) + " |")
+    for label, curves in single.items():
+        found = falls(curves)
+        cells = [f"{found[epoch]:.3f}" if epoch in found else "" for epoch in EPOCHS]
+        print(f"| {label} | " + " | ".join(cells) + " |")
+
+
+def plot(axes, curves, end=120, **style):
+    """A curve over MLE epochs and, from `end` on, adversarial ones."""
+    points = list(curves["mle"].items())
+    points += [(end + epoch, nll) for epoch, nll in curves["adversarial"].items()]
+    axes.plot(*zip(*[point for point in points if point[0] <= end + 200]), **style)
+
+
+def save(figure, path):
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    print(f"{path} is drawn", file=sys.stderr)
+
+
+def draw_learning_curve(runs, published, ours):
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(AUTHORS_PROGRAM):
+        label = "the authors' program, run by ten others" if number == 0 else None
+        plot(axes, runs[name], color="silver", linewidth=0.8, label=label)
+    plot(axes, published, color="C1", label="the authors' program, the log that they published")
+    plot(axes, ours, color="C0", label="this program")
+    axes.axvline(120, color="gray", linestyle="--", linewidth=1)
+    axes.set(ylim=(8.6, 9.6), xlabel="epoch: 120 of MLE, then adversarial ones")
+    axes.set_ylabel("NLL under the authors' oracle, nats per token")
+    axes.legend(fontsize="small")
+    save(figure, ".images/learning-curve.png")
+
+
+def metrics(name):
+    with open(HERE / f"{name}-authors-oracle.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def draw_trade_off():
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    curves = {"MLE": ("seqgan", "mle"), "SeqGAN": ("seqgan", "adversarial")}
+    curves |= {"PG-BLEU": ("pg-bleu", "adversarial"), "a reward of 1": ("constant", "adversarial")}
+    for label, (name, stage) in curves.items():
+        rows = [row for row in metrics(name) if row["stage"] == stage and row["nll_oracle"]]
+        points = [(float(row["nll_test"]), float(row["nll_oracle"])) for row in rows]
+        axes.plot(*zip(*points), ".-", label=label)
+    for epochs in ("116", "11"):
+        rows = [row for row in metrics("temperature") if row["mle_epochs"] == epochs]
+        points = [(float(row["nll_test"]), float(row["nll_oracle"])) for row in rows]
+        axes.plot(*zip(*points), "x--", label=f"MLE, {epochs} epochs, temperatures 1 to 0.7")
+    axes.axvline(8.517, color="gray", linestyle=":", label="equal probabilities")
+    axes.axis([7.6, 9.7, 8.2, 9.8])
+    axes.set(xlabel="NLL of held-out sequences, nats per token", ylabel="NLL under the oracle")
+    axes.legend(fontsize="small", loc="upper right")
+    save(figure, ".images/trade-off.png")
+
+
+def draw_logs(paths):
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    curves = {path: read_log(path) for path in paths}
+    end = max(max(c["mle"], default=0) for c in curves.values())
+    for path in paths:
+        plot(axes, curves[path], end, label=path)
+    axes.set(xlabel="epoch: MLE, then adversarial ones", ylabel="NLL, nats per token")
+    axes.legend(fontsize="small")
+    save(figure, "logs.png")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        draw_logs(sys.argv[1:])
+    else:
+        runs = read_runs()
+        published, ours = (
+            read_log(HERE / f"{name}.txt") for name in ("published", "seqgan-authors-oracle")
+        )
+        print_table(runs, {"published log": published, "this program, seed 88": ours})
+        draw_learning_curve(runs, published, ours)
+        draw_trade_off()
