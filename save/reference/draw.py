@@ -50,8 +50,9 @@ def read_runs():
 
 
 def falls(curves):
-    """{epoch: fall of the NLL from the run's MLE level, the mean of epochs 95 to 115}."""
-    level = statistics.mean(nll for epoch, nll in curves["mle"].items() if 95 <= epoch <= 115)
+    """{epoch: fall of the NLL from the run's MLE level, the mean of its last 20 epochs}."""
+    last = max(curves["mle"])
+    level = statistics.mean(nll for epoch, nll in curves["mle"].items() if epoch >= last - 20)
     nlls = curves["adversarial"]
     at = {epoch: nlls.get(epoch, nlls.get(200) if epoch == 199 else None) for epoch in EPOCHS}
     return {epoch: level - nll for epoch, nll in at.items() if nll is not None}

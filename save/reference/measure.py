@@ -2,8 +2,8 @@
 
 python save/reference/measure.py
 
-Prints a table: real sequences that the generator has not seen, uniformly random tokens, and the
-generator at several temperatures; each with
+Prints a table of the real sequences, uniformly random tokens, and the generator at several
+temperatures, each with
 
 nll_oracle    NLL under the oracle, in nats per token (with a text: empty)
 nll_test      the generator's own NLL of held-out data
@@ -69,12 +69,13 @@ def main():
     num = 9984 if isinstance(data, Oracle) else 1000
     uniform = np.random.default_rng(constants["SEED"]).integers(0, data.vocab_size, [num, length])
     rows = {
-        "real, held out": measure(data, data.held_out),
+        "real, to learn from": measure(data, data.positives),
         "uniformly random": measure(data, uniform.astype(np.int32)),
     }
     params = read_params("save/generator.npz")
+    model = LSTM(params, length, start, seed=1)
     for t in TEMPERATURES:
-        model = LSTM([*params[:13], params[13] / t, params[14] / t], length, start, seed=1)
+        model.set_params([*params[:13], params[13] / t, params[14] / t])
         rows[f"generator, temperature {t}"] = measure(data, model.sample(num).numpy(), model)
     print("sequences", *next(iter(rows.values())), sep=",")
     for name, row in rows.items():

@@ -1,0 +1,66 @@
+"""The study's scripts run, and its tables are what they print."""
+
+import shutil
+import subprocess
+import sys
+
+import experiment
+import pytest
+
+REFERENCE = experiment.ROOT / "save/reference"
+
+
+def run(folder, script, *arguments):
+    command = [sys.executable, f"save/reference/{script}", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A finished run with the study beside it."""
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.copytree(REFERENCE, folder / "save/reference", dirs_exist_ok=True)
+    (folder / ".images").mkdir()
+    return folder
+
+
+def test_both_pictures_are_drawn_and_the_readmes_have_the_table_that_is_printed(folder):
+    done = run(folder, "draw.py")
+    assert done.returncode == 0, done.stderr
+    for name in ("learning-curve.png", "trade-off.png"):
+        assert (folder / ".images" / name).read_bytes().startswith(b"\x89PNG")
+    for readme in (experiment.ROOT / "README.md", REFERENCE / "README.md"):
+        lines = [line.replace("|  |", "| |") for line in done.stdout.splitlines()]
+        assert len(lines) == 6 and "\n".join(lines[1:]) in readme.read_text()
+
+
+def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
+    log = "pre-training...\nepoch:\t0\tnll:\t1e+06\t\nepoch:\t5\tnll:\t5.9e-05\t\n\n"
+    (folder / "a.txt").write_text(log + "adversarial training...\nepoch:\t0\tnll:\t-0\t\n")
+    assert run(folder, "draw.py", "a.txt", "save/experiment-log.txt").returncode == 0
+    assert (folder / "logs.png").read_bytes().startswith(b"\x89PNG")
+    (folder / "a.txt").write_text(log + "epoch:\t0\tnll:\tten\n")
+    assert (
+        "a.txt, line 5: expected a line of an experiment log"
+        in run(folder, "draw.py", "a.txt").stderr
+    )
+
+
+def test_a_run_is_measured_by_its_own_constants(folder):
+    done = run(folder, "measure.py")
+    assert done.returncode == 0, done.stderr
+    rows = [line.rsplit(",", 7) for line in done.stdout.splitlines()]
+    assert rows[0][1:3] == ["nll_oracle", "nll_test"] and len(rows) == 1 + 2 + 7
+    table = {row[0].strip('"'): dict(zip(rows[0][1:], row[1:])) for row in rows[1:]}
+    assert table["real, to learn from"]["verbatim"] == "1"
+    nlls = [float(table[f"generator, temperature {t}"]["nll_oracle"]) for t in (1.0, 0.85, 0.7)]
+    assert nlls == sorted(nlls, reverse=True)
+    assert float(table["real, to learn from"]["nll_oracle"]) < nlls[2]
+    assert nlls[0] < float(table["uniformly random"]["nll_oracle"])
+
+
+def test_the_discriminator_of_a_run_is_looked_at(folder):
+    done = run(folder, "rewards.py")
+    assert done.returncode == 0, done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert head.split(",")[1] == "taken_for_real" and len(rows) == 3
