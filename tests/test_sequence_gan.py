@@ -310,3 +310,35 @@ def test_the_program_runs_in_a_notebook(tmp_path):
     notebook += "runpy.run_path('sequence_gan.py', run_name='__main__')"
     subprocess.run([sys.executable, "-c", notebook], cwd=folder, check=True)
     assert experiment.log(folder).count("nll") == 1
+
+
+def recipe(beginning):
+    """The line of the README's recipes that begins so."""
+    lines = map(str.strip, (experiment.ROOT / "README.md").read_text().splitlines())
+    (line,) = [line for line in lines if line.startswith(beginning)]
+    return line
+
+
+def test_the_readme_s_recipes_work(finished, tmp_path):
+    folder = experiment.make(tmp_path, PRE_EPOCH_NUM=0, DIS_PRETRAIN_ROUNDS=0, D_STEPS=0)
+    (folder / "my-generator.npz").write_bytes((finished[0] / "save/generator.npz").read_bytes())
+    start = recipe("generator.set_params(")
+    changes = {
+        "generator.py": ["self.reinforce_optimizer ="],
+        "sequence_gan.py": ["loss = generator.reinforce_step", "rewards = rollout.get_reward"],
+    }
+    for name, beginnings in changes.items():
+        text = (folder / name).read_text()
+        for beginning in beginnings:
+            pattern = rf"(?m)^( +){re.escape(beginning)}.*$"
+            text, found = re.subn(pattern, rf"\1{recipe(beginning)}", text)
+            assert found == 1
+        text = text.replace("    run.begin(", f"    {start}\n    run.begin(")
+        (folder / name).write_text(
+            text.replace("Oracle, write_params", "Oracle, read_params, write_params")
+        )
+    code, _, err = experiment.run(folder)
+    assert code == 0, err
+    rows = experiment.metrics(folder)
+    assert float(rows[1]["nll_oracle"]) < 3.6  # an untrained generator has 3.8
+    assert 0 < float(rows[0]["reward_mean"]) < 1 and "dis_loss" not in rows[0]
