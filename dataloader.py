@@ -24,8 +24,8 @@ class Text:
 
     END ends a line and fills it up, UNKNOWN stands for words that are not among the vocab_size - 2
     most frequent ones. Without a test_file a tenth of the lines, drawn by the seed, is held out.
-    `words` are those of all numbers, positives and held_out the lines, int32 [N, T]. Raises
-    InputError where the text cannot be used.
+    words[k] is word number k; positives and held_out are the lines, int32 [N, T]. Raises InputError
+    where the text cannot be used.
     """
 
     end, bleu_orders, num_eval = END, (2, 3, 4, 5), 1000  # num_eval: sequences of an evaluation
@@ -116,9 +116,6 @@ def pieces(x, size):
 def batches(x, batch_size):
     """Cut x [N, ...] in order into [N // batch_size, batch_size, ...]; the remainder is dropped."""
     n = len(x) // batch_size
-    if n == 0:
-        what = f"at least {batch_size} sequences for a batch, found {len(x)}"
-        raise InputError(f"BATCH_SIZE or DIS_BATCH_SIZE: expected {what}")
     return x[: n * batch_size].reshape(n, batch_size, *x.shape[1:])
 
 
@@ -139,11 +136,11 @@ def check_number(name, value, least, most, kinds=(int,)):
 
 
 def check_tokens(x, shape, number, what="x"):
-    """x as int32; InputError unless integers from 0 to number - 1 of a shape (None: any length)."""
+    """x as int32; InputError unless integers from 0 to number - 1, of a shape (None: any but 0)."""
     x = np.asarray(x)
     fits = len(x.shape) == len(shape) and all(n and s in (None, n) for n, s in zip(x.shape, shape))
     if not fits or x.dtype.kind not in "iu":
-        raise InputError(f"{what}: expected integers {shape}, found {x.dtype} {x.shape}")
+        raise InputError(f"{what}: expected integers of shape {shape}, found {x.dtype} {x.shape}")
     if x.min() < 0 or x.max() >= number:
         wrong = x[(x < 0) | (x >= number)][0]
         raise InputError(f"{what}: expected integers from 0 to {number - 1}, found {wrong}")
@@ -157,7 +154,7 @@ def check_arrays(arrays, shapes):
     for array, (name, shape) in zip(arrays, shapes.items()):
         if np.shape(array) != tuple(shape):
             raise InputError(f"{name}: expected shape {tuple(shape)}, found {np.shape(array)}")
-        if np.asarray(array).dtype.kind != "f" or not np.isfinite(array).all():
+        if np.asarray(array).dtype.kind != "f" or not np.isfinite(np.float32(array)).all():
             raise InputError(f"{name}: expected finite floating-point numbers, found others")
     return [np.float32(array) for array in arrays]
 
@@ -209,8 +206,8 @@ def keep_aside(paths):
     print(f"Moved to {folder}: {', '.join(map(os.path.basename, paths))}")
 
 
-def draw(rows, mle_epochs, path):
-    """Draw the metrics of evaluations, [{name: value}]: the NLLs and, below them, BLEU."""
+def plot_metrics(rows, mle_epochs, path):
+    """Draw what of the metrics, [{name: value}], evaluations measured: NLLs and, below, BLEU."""
     from matplotlib.figure import Figure  # its import takes a second, and a run can do without
 
     rows = [row for row in rows if "nll_test" in row]
@@ -219,6 +216,7 @@ def draw(rows, mle_epochs, path):
     for panel, kind in zip(figure.subplots(2, sharex=True), ("nll", "bleu")):
         for name in [name for row in rows[:1] for name in row if kind in name]:
             panel.plot(x, [row[name] for row in rows], ".-", label=name)
+        if rows:
             panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         panel.axvline(mle_epochs, color="gray", linestyle="--")
         panel.set_xlabel("epoch: MLE, then adversarial training")

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from dataloader import check_tokens, pieces
 
-# On a GPU each step is compiled as a whole: it would wait for hundreds of small kernels there. On a
-# CPU a compiled training step takes 1.5 times as long.
+# On a GPU each step is compiled as a whole, as launching hundreds of small kernels would take most
+# of its time. On a CPU a compiled training step takes 1.5 times as long.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -18,10 +18,11 @@ class Discriminator(tf.Module):
 
     Args:
       sequence_length, vocab_size, embedding_dim: T, V and E.
-      filter_sizes, num_filters: widths of the convolutions, from 1 to T; filters of each width.
+      filter_sizes, num_filters: widths of the convolutions, from 1 to T; how many filters of each.
       dropout_keep_prob: share of the highway layer's outputs that dropout keeps.
       l2_reg_lambda: weight of the penalty on the output layer.
-      learning_rate, seed: of Adam; of initial values and dropout, 0 to 2**64 - 1.
+      learning_rate: of Adam.
+      seed: of initial values and dropout, 0 to 2**64 - 1.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ def convolve_and_max(e, w):
     """Largest value over time of a valid convolution: e [B, T, E], w [f, E, 1, n] -> [B, n].
 
     Positions that share the maximum share its gradient. Writing the windows out for both products
-    saves 9 % of a training step: the gradient of tf.nn.conv1d is slow for wide filters.
+    saves 5 % of a training step: the gradient of tf.nn.conv1d is slow for wide filters.
     """
     f, emb, _, n = w.shape
     places = e.shape[1] - f + 1

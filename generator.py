@@ -33,10 +33,11 @@ class LSTM(tf.Module):
 
     def __init__(self, params, sequence_length, start_token=0, seed=0):
         super().__init__()
-        if len(params) != 15 or np.ndim(params[0]) != 2 or np.ndim(params[13]) != 2:
-            raise InputError(f"expected 15 arrays as in param_shapes, found {len(params)}")
-        self.vocab_size, self.emb_dim = np.shape(params[0])
-        self.hidden_dim = len(params[13])
+        embeddings, w_out = params[0], params[-2]
+        if np.ndim(embeddings) != 2 or np.ndim(w_out) != 2:
+            raise InputError("expected 15 arrays as in param_shapes, found matrices missing")
+        self.vocab_size, self.emb_dim = np.shape(embeddings)
+        self.hidden_dim = len(w_out)
         self.shapes = param_shapes(self.vocab_size, self.emb_dim, self.hidden_dim)
         params = check_arrays(params, self.shapes)
         self.sequence_length, self.start_token = sequence_length, start_token
@@ -53,7 +54,7 @@ class LSTM(tf.Module):
             weight.assign(array)
 
     def step(self, x, state):
-        """One step (paper, eq. 10): embedded tokens x [N, E], state (h, c) [N, H] each -> state."""
+        """One step (paper, eq. 9): embedded tokens x [N, E], state (h, c) [N, H] each -> state."""
         h, c = state
         w = self.weights
 
@@ -72,7 +73,7 @@ class LSTM(tf.Module):
         return tf.concat([self._log_prob(x) for x in parts], axis=0)
 
     def nll(self, x, end=None):
-        """Mean -log p(token | prefix) of x, int [N, T], up to its first `end`; nats per token."""
+        """Mean -log p(token | prefix) of x, int [N, T], to its first `end`, in nats per token."""
         log_prob = self.log_prob(x).numpy()
         counts = np.arange(self.sequence_length) <= dataloader.lengths(x, end)[:, None]
         return -float(np.mean(log_prob[counts], dtype=np.float64))
@@ -105,6 +106,8 @@ class LSTM(tf.Module):
 
     def sample(self, num, prefix=(), temperature=1.0):
         """Draw sequences that begin with the tokens of prefix; int32 [num, T]."""
+        dataloader.check_number("num", num, 1, 10**7)
+        dataloader.check_number("length of the prefix", len(prefix), 0, self.sequence_length)
         x = np.zeros([num, self.sequence_length], np.int32)
         if len(prefix):
             x[:, : len(prefix)] = check_tokens(prefix, (None,), self.vocab_size, "prefix")
@@ -112,14 +115,14 @@ class LSTM(tf.Module):
 
     def complete(self, x, given, temperature=1.0):
         """Keep the first `given` tokens of each row of x, int32 [N, T], and draw those after from
-        softmax(logits / temperature) (paper, eq. 9)."""
+        softmax(logits / temperature) (paper, eq. 10)."""
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
         given, temperature = tf.constant(given), tf.constant(temperature, tf.float32)
         # 1,664 rows at once: with 208 a draw takes 1.3 times as long.
         parts = zip(dataloader.pieces(x, 1664), dataloader.pieces(uniform, 1664))
         return tf.concat([self._complete(*part, given, temperature) for part in parts], axis=0)
 
-    @tf.function(jit_compile=True)  # saves 53 % of a draw
+    @tf.function(jit_compile=True)  # saves 53 % of a draw's time
     def _complete(self, x, uniform, given, temperature):
         w = output_blocks(self.weights["W_out"], self.weights["b_out"]) / temperature
         embeddings = self.weights["embeddings"]
@@ -128,7 +131,7 @@ class LSTM(tf.Module):
         x, uniform = tf.transpose(x), tf.transpose(uniform, [1, 0, 2])
         state = self.step(tf.gather(embeddings, start), (zeros, zeros))
 
-        t = 0  # loops over tf.range would be compiled anew for each number
+        t = 0  # with loops over tf.range it would be compiled anew for each `given`
         while t < given:
             state = self.step(tf.gather(embeddings, x[t]), state)
             t += 1
@@ -183,7 +186,6 @@ class Generator(LSTM):
         optimizer.apply_gradients(zip(gradients, self.weights.values()))
         return loss
 
-    @tf.function(jit_compile=True)
     def gradients(self, x, weight):
         """The sum of -weight * log p(token | prefix) over x and weight, [B, T] each; and its
         gradients, clipped, in the order of param_shapes."""
@@ -208,7 +210,7 @@ BLOCKS = 64  # with 32 blocks a draw takes 1.7 times as long
 
 
 def output_blocks(w_out, b_out):
-    """W_out over b_out, [H + 1, V'], with tokens of probability 0 up to a multiple of BLOCKS."""
+    """W_out over b_out, and tokens of probability 0 that fill up the last block."""
     padding = [0, -b_out.shape[0] % BLOCKS]
     w_out = tf.pad(w_out, [[0, 0], padding])
     b_out = tf.pad(b_out, [padding], constant_values=-1e30)
@@ -218,7 +220,7 @@ def output_blocks(w_out, b_out):
 def draw(h, w, uniform):
     """Tokens from softmax(h W_out + b_out): h [N, H], uniform random numbers [N, 2] -> int32 [N].
 
-    Token m * BLOCKS + b stands at [m, b]. First a block b is drawn by the sum of its probabilities,
+    Token m * BLOCKS + b stands at logits[:, m, b]. First a block b is drawn by its probability,
     then m: looking through one block alone takes 62 % less time than tf.random.categorical.
     """
     h = tf.pad(h, [[0, 0], [0, 1]], constant_values=1.0)  # for the bias, a row of w
@@ -234,7 +236,7 @@ def draw(h, w, uniform):
 def inverse_cdf(weights, uniform):
     """Indices drawn in proportion to weights [N, M], by uniform random numbers [N]."""
     sums = tf.cumsum(weights, axis=1)
-    # Only places of positive weight count, whatever the rounding of the sums.
+    # Sums are rounded: a place without weight must not be reached.
     reached = (sums > (uniform * sums[:, -1])[:, None]) & (weights > 0)
     places = tf.range(weights.shape[1])
     return tf.reduce_min(tf.where(reached, places, places[-1]), 1)

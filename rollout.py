@@ -68,7 +68,7 @@ class Bleu:
     def __init__(self, references, n, end=None):
         self.n, self.end = n, end
         self.lengths = collections.Counter()
-        self.counts = {}  # of every n-gram, the largest count in a reference, and the second one
+        self.counts = {}  # {n-gram: its largest count in a reference, and the second largest}
         for row in self._rows(references):
             self.lengths[len(row)] += 1
             for gram, count in self._ngrams(row).items():

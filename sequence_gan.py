@@ -27,7 +27,7 @@ from generator import Generator
 from rollout import Bleu, Rollout, self_bleu
 from target_lstm import Oracle, write_params
 
-tf.get_logger().setLevel("ERROR")  # batches of every size are compiled once: no retracing
+tf.get_logger().setLevel("ERROR")  # no warnings that batches of another size are compiled, too
 tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 throughout, as theirs
 for gpu in tf.config.list_physical_devices("GPU"):
     tf.config.experimental.set_memory_growth(gpu, True)
@@ -37,7 +37,7 @@ EMB_DIM = 32  # embedding size
 HIDDEN_DIM = 32  # LSTM state size
 SEQ_LENGTH = 20  # tokens in a sequence
 START_TOKEN = 0  # first input of the LSTM; not part of a sequence
-VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1; of a text, the most that are known
+VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1; with a text, at most so many
 PRE_EPOCH_NUM = 120  # epochs of maximum likelihood (MLE) pre-training
 GEN_LEARNING_RATE = 0.01  # of Adam, in MLE and in adversarial training
 GEN_GRAD_CLIP = 5.0  # global norm to which the generator's gradients are clipped
@@ -61,7 +61,7 @@ G_STEPS = 1  # generator steps an epoch
 D_STEPS = 5  # sets of negatives an epoch
 ROLLOUT_NUM = 16  # completions of every prefix; N in the paper
 ROLLOUT_UPDATE_RATE = 0.0  # 0: rollouts by the present generator, as published; see rollout.py
-GENERATED_NUM = 10000  # sequences in a set, rounded down to whole batches
+GENERATED_NUM = 10000  # sequences in a set of negatives, and of the oracle's, in whole batches
 EVAL_EVERY = 5  # epochs between evaluations
 
 TARGET_FILE = "save/target_params.npz"  # the oracle; the authors' pickle can be named here
@@ -82,6 +82,7 @@ def main():
         sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
         data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, set_size, seeds["data"])
     set_size = min(set_size, len(data.positives))
+    check_sizes(set_size)
 
     generator = Generator(
         vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
@@ -98,15 +99,15 @@ def main():
     run.begin(data, generator=generator, discriminator=discriminator, policy=rollout.policy)
 
     def evaluate(stage, epoch):
+        """Measure the generator; a metric is added here."""
         samples = generator.sample(data.num_eval).numpy()
-        write_file(EVAL_FILE, token_text(samples, data.words))
-        write_params(GENERATOR_FILE, generator.get_params())
-
         values = data.measure(generator, samples)
         for n in data.bleu_orders:
             values[f"bleu_{n}"] = np.mean(Bleu(data.held_out, n, data.end)(samples[:1000]))
             values[f"self_bleu_{n}"] = self_bleu(samples[:1000], n, data.end)
         run.measure(stage, epoch, **values)
+        write_file(EVAL_FILE, token_text(samples, data.words))
+        write_params(GENERATOR_FILE, generator.get_params())
         run.log(f"epoch:\t{epoch}\tnll:\t{values[data.judge]:g}")
         if data.words:
             tqdm.write(f"sample:\t{token_text(samples[:1], data.words).strip()}")
@@ -167,9 +168,10 @@ NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
 EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
 GENERATOR_FILE = "save/generator.npz"  # the generator's weights, in the oracle's format
 CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run goes on from
-OUTPUTS = [value for name, value in globals().items() if name.endswith("_FILE")][3:]
+INPUTS = ["TARGET_FILE", "TEXT_FILE", "TEST_FILE"]
+OUTPUTS = [v for k, v in globals().items() if k.endswith("_FILE") and k not in INPUTS]
 BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
-STEPS = BAR | {"unit": "step", "leave": False}
+STEPS = BAR | {"leave": False}
 
 
 class Run:
@@ -192,7 +194,7 @@ class Run:
             dataloader.keep_aside(OUTPUTS)
             self.save()
         else:
-            for variable, array in zip(self.variables, self.arrays):
+            for variable, array in zip(self.variables, self.arrays, strict=True):
                 variable.assign(array)
 
         write_file(SETTINGS_FILE, json.dumps(self.record["settings"], indent=1) + "\n")
@@ -201,7 +203,7 @@ class Run:
             write_file(VOCABULARY_FILE, "\n".join([*data.words, ""]))
         write_file(LOG_FILE, self.record["log"])
 
-        done = [f"{number} {stage} epochs" for stage, number in self.record["done"].items()]
+        done = [f"{stage} {number}" for stage, number in self.record["done"].items()]
         state = f"going on after {', '.join(done)}" if done else "a new run"
         where = "a GPU" if tf.config.list_physical_devices("GPU") else f"{os.cpu_count()} CPU cores"
         print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}. Ctrl-C stops, the same command")
@@ -246,7 +248,7 @@ class Run:
             os.fsync(file.fileno())
         tqdm.write(line)
         try:
-            dataloader.draw(self.record["rows"], PRE_EPOCH_NUM, PICTURE_FILE)
+            dataloader.plot_metrics(self.record["rows"], PRE_EPOCH_NUM, PICTURE_FILE)
         except Exception as error:  # of a library that the experiment does not need
             tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
 
@@ -273,14 +275,16 @@ def all_variables(**models):
 
 def settings():
     """The constants of the run, and the SHA-256 of each file that they name."""
-    values = {name: value for name, value in globals().items() if name.isupper()}
-    for name in ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]:
+    names = list(globals())
+    values = {n: globals()[n] for n in names[: names.index("main")] if n.isupper()}
+    for name in INPUTS[1:] if TEXT_FILE else INPUTS[:1]:
         path = values[name]
-        if path is not None and not os.path.isfile(str(path)):
-            raise InputError(f"{name}: expected a file, found {path!r}, sought in {os.getcwd()}")
+        if path is not None and (path in OUTPUTS or not os.path.isfile(str(path))):
+            found = f"{path!r}, sought in {os.getcwd()}"
+            raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
         if path is not None:
             values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return json.loads(json.dumps(values))  # as a record gives them back
+    return json.loads(json.dumps(values, default=str))  # as a record gives them back
 
 
 def goes_on(record, now):
@@ -288,9 +292,11 @@ def goes_on(record, now):
     was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
     if changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done:
-        return True
-    if record["finished"] or not changed:
-        return not record["finished"]
+        return True  # unfinished, or made longer
+    if record["finished"]:
+        return False
+    if not changed:
+        return True  # ended between its last save and its end
     values = {name: f" was {was.get(name)!r}, is {now.get(name)!r}" for name in changed}
     changes = ", ".join(name + (values[name] if name.isupper() else "") for name in changed)
     what = f"{CHECKPOINT_FILE} holds an unfinished run, and this has changed since: {changes}"
@@ -321,14 +327,22 @@ def check_constants():
         for number in globals()[name]:
             dataloader.check_number(f"{name}, each number", number, 1, most)
     if not len(set(DIS_FILTER_SIZES)) == len(DIS_FILTER_SIZES) == len(DIS_NUM_FILTERS):
-        raise InputError("DIS_FILTER_SIZES, DIS_NUM_FILTERS: expected different sizes, as many")
+        raise InputError(
+            "DIS_FILTER_SIZES, DIS_NUM_FILTERS: expected a number for each of the sizes"
+        )
     if TEXT_FILE and START_TOKEN != dataloader.END:
         raise InputError(f"START_TOKEN: a text fixes it at 0, found {START_TOKEN}")
 
 
+def check_sizes(set_size):
+    """Raise InputError naming the constant that does not go with the data."""
+    dataloader.check_number(f"BATCH_SIZE, of {set_size} sequences", BATCH_SIZE, 1, set_size)
+    dataloader.check_number(f"DIS_BATCH_SIZE, of {set_size} pairs", DIS_BATCH_SIZE, 1, 2 * set_size)
+
+
 if __name__ == "__main__":
     while os.open(os.devnull, os.O_RDWR) < 2:
-        pass  # standard streams that are closed lead nowhere
+        pass  # closed standard streams lead nowhere, and to none of the files that are opened later
     sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
         sys.stdout.reconfigure(errors="replace", line_buffering=True)

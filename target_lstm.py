@@ -56,20 +56,18 @@ def read_params(path):
         if hashlib.sha256(data).hexdigest() in PUBLISHED:
             # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
             return pickle.loads(data, encoding="latin1")
-        if not data.startswith(b"PK"):
-            raise InputError(
-                "found another kind of file (of a pickle that you trust, this makes one: "
-                "np.savez(path, *pickle.load(file, encoding='latin1')))"
-            )
-        if sum(info.file_size for info in zipfile.ZipFile(path).infolist()) > 4 * len(data):
-            raise InputError("found one that unpacks to over four times its size")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > 4 * len(data):
+            raise InputError("it unpacks to over four times its size")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             if arrays.files not in (names, [f"arr_{n}" for n in range(15)]):
-                raise InputError(f"found one with the arrays {arrays.files}")
+                raise InputError(f"its arrays are {arrays.files}")
             return list(arrays.values())
     except Exception as error:  # whatever a damaged file provokes in the readers
         why = str(error) or repr(error)
-    raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, {why}")
+    hint = "np.savez(path, *pickle.load(file, encoding='latin1')) makes one of a trusted pickle"
+    raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, but {why} ({hint})")
 
 
 def write_params(path, params):

@@ -161,11 +161,23 @@ def test_same_seed_same_training_other_seed_other():
 
 
 BAD_BATCHES = {
-    "labels too many": (some_batch(2)[0], [0, 1, 1], "y: expected integers (1, 2), found int64"),
-    "labels of floats": (some_batch(2)[0], [0.0, 1.0], "y: expected integers (1, 2), found float"),
+    "labels too many": (
+        some_batch(2)[0],
+        [0, 1, 1],
+        "y: expected integers of shape (1, 2), found int64",
+    ),
+    "labels of floats": (
+        some_batch(2)[0],
+        [0.0, 1.0],
+        "y: expected integers of shape (1, 2), found float",
+    ),
     "labels beyond 1": (some_batch(2)[0], [0, 2], "y: expected integers from 0 to 1, found 2"),
     "tokens beyond V": (np.full([2, T], V), [0, 1], "x: expected integers from 0 to 11, found 12"),
-    "tokens too few": (some_batch(2)[0][:, 1:], [0, 1], "x: expected integers (None, None, 6)"),
+    "tokens too few": (
+        some_batch(2)[0][:, 1:],
+        [0, 1],
+        "x: expected integers of shape (None, None, 6)",
+    ),
 }
 
 

@@ -100,6 +100,12 @@ def test_sample_has_the_size_asked_for_and_only_tokens(params, num):
     assert x.shape == (num, T) and x.min() >= 0 and x.max() < V
 
 
+def test_a_sample_of_no_size_or_too_long_a_prefix_is_refused(params):
+    for arguments, message in (((0,), "num: expected"), ((1, [1] * 6), "length of the prefix: ")):
+        with pytest.raises(InputError, match=message):
+            LSTM(params, T).sample(*arguments)
+
+
 def test_sampling_follows_the_seed_of_up_to_64_bits(params):
     seeds = (0, 1, 1, 2**32, 2**63, 2**64 - 1)
     drawn = [LSTM(params, T, seed=seed).sample(50).numpy().tobytes() for seed in seeds]
@@ -246,9 +252,12 @@ BAD_TOKENS = {
     "negative": ([[0, 1, 2, 3, -1]], f"x: expected integers from 0 to {V - 1}, found -1"),
     "V": ([[0, 1, 2, 3, V]], f"x: expected integers from 0 to {V - 1}, found {V}"),
     "beyond int32": ([[0, 1, 2, 3, 2**32]], "x: expected integers from 0 to 6, found 4294967296"),
-    "floats": ([[0.0, 1.0, 2.0, 3.0, 4.0]], "x: expected integers (None, 5), found float64"),
-    "too short": ([[0, 1, 2, 3]], "x: expected integers (None, 5), found int64 (1, 4)"),
-    "none": (np.zeros([0, T], int), "x: expected integers (None, 5), found int64 (0, 5)"),
+    "floats": (
+        [[0.0, 1.0, 2.0, 3.0, 4.0]],
+        "x: expected integers of shape (None, 5), found float64",
+    ),
+    "too short": ([[0, 1, 2, 3]], "x: expected integers of shape (None, 5), found int64 (1, 4)"),
+    "none": (np.zeros([0, T], int), "x: expected integers of shape (None, 5), found int64 (0, 5)"),
 }
 CALLS = {
     "log_prob": lambda generator, x: generator.log_prob(x),

@@ -35,7 +35,7 @@ def test_an_interrupted_run_goes_on_and_writes_its_files_anew(unfinished, finish
     (unfinished / "save/.checkpoint.npz.tmp").write_bytes(b"half")
     code, out, err = experiment.run(unfinished)
     assert code == 0, err
-    done = "6 mle epochs, 2 discriminator epochs, 2 adversarial epochs"
+    done = "mle 6, discriminator 2, adversarial 2"
     assert f"SeqGAN, going on after {done}, on " in out
     assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
     assert experiment.without_seconds(unfinished) == experiment.without_seconds(finished[0])
@@ -97,7 +97,7 @@ def test_a_finished_run_can_be_made_longer(finished, tmp_path):
     assert experiment.run(folder)[0] == 0
     experiment.edit(folder, TOTAL_BATCH=3)
     code, out, err = experiment.run(folder)
-    assert code == 0 and "1 adversarial epochs" in out, err
+    assert code == 0 and "adversarial 1, on" in out, err
     assert experiment.outputs(folder) == experiment.outputs(finished[0])
 
 

@@ -74,11 +74,11 @@ BAD = {
     "D_STEPS": (True, "D_STEPS: expected a whole number from 0"),
     "START_TOKEN": (30, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     "DIS_FILTER_SIZES": ([1, 2, 7], "DIS_FILTER_SIZES, each number: expected a whole number from"),
-    "DIS_NUM_FILTERS": ([8, 8], "DIS_FILTER_SIZES, DIS_NUM_FILTERS: expected different sizes"),
+    "DIS_NUM_FILTERS": ([8, 8], "DIS_FILTER_SIZES, DIS_NUM_FILTERS: expected a number for"),
     "GEN_GRAD_CLIP": (float("nan"), "GEN_GRAD_CLIP: expected a number from 1e-30 to 1e+30, found"),
-    "DIS_BATCH_SIZE": (0, "DIS_BATCH_SIZE: expected a whole number from 1 to 1000000, found 0"),
+    "DIS_BATCH_SIZE": (193, "DIS_BATCH_SIZE, of 96 pairs: expected a whole number from 1 to 192"),
     "VOCAB_SIZE": (31, "save/target_params.npz: expected an oracle of VOCAB_SIZE, EMB_DIM"),
-    "TARGET_FILE": ("none.npz", "TARGET_FILE: expected a file, found 'none.npz', sought in /"),
+    "TARGET_FILE": ("none.npz", "TARGET_FILE: expected a file, and none that a run writes, found"),
 }
 
 
@@ -92,8 +92,15 @@ def test_bad_constants_are_named_and_nothing_is_touched(tmp_path, monkeypatch, n
 
 BAD_WITH_A_TEXT = {
     "START_TOKEN": (1, "START_TOKEN: a text fixes it at 0, found 1"),
-    "TEST_FILE": ("none.txt", "TEST_FILE: expected a file, found 'none.txt'"),
-    "BATCH_SIZE": (64, "BATCH_SIZE or DIS_BATCH_SIZE: expected at least 64 sequences for a batch"),
+    "TEXT_FILE": ("save/real_data.txt", "TEXT_FILE: expected a file, and none that a run writes"),
+    "TEST_FILE": (
+        "none.txt",
+        "TEST_FILE: expected a file, and none that a run writes, found 'none.txt', so",
+    ),
+    "BATCH_SIZE": (
+        64,
+        "BATCH_SIZE, of 54 sequences: expected a whole number from 1 to 54, found 64",
+    ),
 }
 
 

@@ -72,9 +72,7 @@ def test_npz_comes_back_as_written_with_names_or_without(tmp_path, params):
     reference.assert_same(read_params(path), params)
     named = dict(sorted(zip(param_shapes(V, E, H), params)))
     np.savez(path, **named)
-    with pytest.raises(
-        InputError, match=r"oracle\.npz: expected .* found one with the arrays \['U"
-    ):
+    with pytest.raises(InputError, match=r"oracle\.npz: expected .* its arrays are \['U"):
         read_params(path)
 
 
@@ -106,7 +104,7 @@ def test_any_other_pickle_is_refused_before_anything_of_it_runs(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     for data in (b"cos\nsystem\n(S'touch HACKED'\ntR.", pickle.dumps(params)):
         Path("oracle.pkl").write_bytes(data)
-        with pytest.raises(InputError, match=r"^oracle\.pkl: .* \(of a pickle that you trust"):
+        with pytest.raises(InputError, match=r"^oracle\.pkl: .* makes one of a trusted pickle"):
             read_params("oracle.pkl")
     assert not Path("HACKED").exists()
 
