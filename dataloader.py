@@ -70,8 +70,7 @@ class Text:
         ends = collections.Counter(line[-1] for line in lines if line[-2:-1] == line[-1:])
         for word, count in ends.most_common(1):
             if count > 0.9 * len(lines):
-                print(f"  Nearly every line ends in several {word!r}. Take such marks out: an end")
-                print("  is added to each line, and marks flatter every measure.")
+                print(f"  Nearly every line ends in several {word!r}: they flatter every measure.")
 
     def measure(self, generator, samples):
         """{name: value}: the NLL of the held-out lines by generator, in nats per token."""
@@ -192,14 +191,29 @@ def read_checkpoint(path):
         raise InputError(f"{path}: cannot be read; move it away to start afresh") from None
 
 
+def goes_on(record, now):
+    """Whether a start with the settings `now` goes on with the run of a record, or begins one;
+    InputError if that run is unfinished and had other settings than a TOTAL_BATCH to come."""
+    was, done = record["settings"], record["done"].get("adversarial", 0)
+    changed = [name for name in was | now if was.get(name) != now.get(name)]
+    if changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done:
+        return True  # unfinished, or made longer
+    if record["finished"]:
+        return False
+    if not changed:
+        return True  # killed between its last epoch and its end
+    values = {name: f" was {was.get(name)!r}, is {now.get(name)!r}" for name in changed}
+    changes = ", ".join(name + (values[name] if name.isupper() else "") for name in changed)
+    what = f"the run in save/checkpoint.npz is unfinished, and this has changed since: {changes}"
+    raise InputError(f"{what}; put it back to go on, or delete that file to start afresh")
+
+
 def keep_aside(paths):
     """Move those files that exist from save/ to a new folder save/run-<time>, and say so."""
     paths = [path for path in paths if os.path.lexists(path)]
     if not paths:
         return
     folder = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
-    while os.path.exists(folder):
-        folder += "-too"
     os.makedirs(folder)
     for path in paths:
         shutil.move(path, folder)

@@ -86,13 +86,9 @@ class LSTM(tf.Module):
         """What the LSTM is fed to predict x [B, T]: the start token, then x but for its last."""
         return tf.concat([tf.fill([len(x), 1], self.start_token), x[:, :-1]], axis=1)
 
-    def embed(self, x):
-        """The embedded inputs of x [B, T]: [B, T, E]."""
-        return tf.gather(self.weights["embeddings"], self.inputs(x))
-
     @tf.function(jit_compile=True)
     def _log_prob(self, x):
-        return self.log_prob_given(self.embed(x), x)
+        return self.log_prob_given(tf.gather(self.weights["embeddings"], self.inputs(x)), x)
 
     def log_prob_given(self, embedded, x):
         """log p(token | prefix) of x [B, T], [B, T], given its embedded inputs."""
@@ -189,7 +185,8 @@ class Generator(LSTM):
     def gradients(self, x, weight):
         """The sum of -weight * log p(token | prefix) over x and weight, [B, T] each; and its
         gradients, clipped, in the order of param_shapes."""
-        embedded = self.embed(x)
+        inputs = self.inputs(x)
+        embedded = tf.gather(self.weights["embeddings"], inputs)
         with tf.GradientTape() as tape:
             tape.watch(embedded)
             log_prob = self.log_prob_given(embedded, x)
@@ -199,7 +196,7 @@ class Generator(LSTM):
         # The norm counts each looked-up row on its own, as the authors' does. Only then are the
         # rows of one token summed.
         (rows, *others), _ = tf.clip_by_global_norm(gradients, self.grad_clip)
-        rows = tf.math.unsorted_segment_sum(rows, self.inputs(x), self.vocab_size)
+        rows = tf.math.unsorted_segment_sum(rows, inputs, self.vocab_size)
         return loss, [rows, *others]
 
 

@@ -49,7 +49,7 @@ class Rollout:
         """
         x = self.policy.check(x)
         repeated, rewards = np.tile(x, [rollout_num, 1]), []
-        bar = {"desc": "rollouts", "unit": "prefix", "leave": False, "disable": None, "delay": 5}
+        bar = {"desc": "rollouts", "leave": False, "disable": None, "delay": 5}  # if it takes long
         for given in tqdm(range(1, self.policy.sequence_length), **bar):
             completed = self.policy.complete(repeated, given)
             scores = tf.reshape(score(completed), [rollout_num, -1])

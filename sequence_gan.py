@@ -82,7 +82,8 @@ def main():
         sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
         data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, set_size, seeds["data"])
     set_size = min(set_size, len(data.positives))
-    check_sizes(set_size)
+    dataloader.check_number("BATCH_SIZE", BATCH_SIZE, 1, set_size)
+    dataloader.check_number("DIS_BATCH_SIZE", DIS_BATCH_SIZE, 1, 2 * set_size)
 
     generator = Generator(
         vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
@@ -152,7 +153,8 @@ def main():
             train_discriminator("adversarial", epoch, DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step)
 
     write_params(GENERATOR_FILE, generator.get_params())
-    run.end()
+    run.save(finished=True)
+    print(f"Done. The generator is in {GENERATOR_FILE}")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -181,10 +183,10 @@ class Run:
         check_constants()
         now = settings()
         self.record, self.arrays = dataloader.read_checkpoint(CHECKPOINT_FILE)
-        self.is_new = not self.record or not goes_on(self.record, now)
+        self.is_new = not self.record or not dataloader.goes_on(self.record, now)
         if self.is_new:
             self.record = {"done": {}, "log": "", "rows": [], "seconds": 0.0}
-        self.record |= {"settings": now, "finished": False}
+        self.record["settings"] = now
         self.started = time.monotonic() - self.record["seconds"]
 
     def begin(self, data, **models):
@@ -205,7 +207,7 @@ class Run:
 
         done = [f"{stage} {number}" for stage, number in self.record["done"].items()]
         state = f"going on after {', '.join(done)}" if done else "a new run"
-        where = "a GPU" if tf.config.list_physical_devices("GPU") else f"{os.cpu_count()} CPU cores"
+        where = f"{os.cpu_count()} CPU cores, {len(tf.config.list_physical_devices('GPU'))} GPUs"
         print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}. Ctrl-C stops, the same command")
         print("goes on. The constants as they came take 12 to 15 hours on two CPU cores.")
 
@@ -252,16 +254,10 @@ class Run:
         except Exception as error:  # of a library that the experiment does not need
             tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
 
-    def save(self):
+    def save(self, finished=False):
         """Write all that the run goes on from, in one step."""
-        self.record["seconds"] = time.monotonic() - self.started
+        self.record |= {"seconds": time.monotonic() - self.started, "finished": finished}
         dataloader.write_checkpoint(CHECKPOINT_FILE, self.record, self.variables)
-
-    def end(self):
-        """Note that the run is over."""
-        self.record["finished"] = True
-        self.save()
-        print(f"Done. The generator is in {GENERATOR_FILE}")
 
 
 def all_variables(**models):
@@ -285,22 +281,6 @@ def settings():
         if path is not None:
             values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return json.loads(json.dumps(values, default=str))  # as a record gives them back
-
-
-def goes_on(record, now):
-    """Whether a start with the settings `now` goes on with the run of a record, or begins one."""
-    was, done = record["settings"], record["done"].get("adversarial", 0)
-    changed = [name for name in was | now if was.get(name) != now.get(name)]
-    if changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done:
-        return True  # unfinished, or made longer
-    if record["finished"]:
-        return False
-    if not changed:
-        return True  # ended between its last save and its end
-    values = {name: f" was {was.get(name)!r}, is {now.get(name)!r}" for name in changed}
-    changes = ", ".join(name + (values[name] if name.isupper() else "") for name in changed)
-    what = f"{CHECKPOINT_FILE} holds an unfinished run, and this has changed since: {changes}"
-    raise InputError(f"{what}; put it back to go on, or delete that file to start afresh")
 
 
 def check_constants():
@@ -327,17 +307,9 @@ def check_constants():
         for number in globals()[name]:
             dataloader.check_number(f"{name}, each number", number, 1, most)
     if not len(set(DIS_FILTER_SIZES)) == len(DIS_FILTER_SIZES) == len(DIS_NUM_FILTERS):
-        raise InputError(
-            "DIS_FILTER_SIZES, DIS_NUM_FILTERS: expected a number for each of the sizes"
-        )
+        raise InputError("DIS_NUM_FILTERS: expected a number for each of the DIS_FILTER_SIZES")
     if TEXT_FILE and START_TOKEN != dataloader.END:
         raise InputError(f"START_TOKEN: a text fixes it at 0, found {START_TOKEN}")
-
-
-def check_sizes(set_size):
-    """Raise InputError naming the constant that does not go with the data."""
-    dataloader.check_number(f"BATCH_SIZE, of {set_size} sequences", BATCH_SIZE, 1, set_size)
-    dataloader.check_number(f"DIS_BATCH_SIZE, of {set_size} pairs", DIS_BATCH_SIZE, 1, 2 * set_size)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,6 @@ class Oracle(LSTM):
 def read_params(path):
     """The 15 arrays of a weights file: .npz, or one of the pickles that the authors published;
     InputError where it is none. No file can run code or fill the memory."""
-    names = list(param_shapes(1, 1, 1))
     try:
         data = Path(path).read_bytes()
         if hashlib.sha256(data).hexdigest() in PUBLISHED:
@@ -61,12 +60,12 @@ def read_params(path):
         if unpacked > 4 * len(data):
             raise InputError("it unpacks to over four times its size")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            if arrays.files not in (names, [f"arr_{n}" for n in range(15)]):
+            if arrays.files not in (list(param_shapes(1, 1, 1)), [f"arr_{n}" for n in range(15)]):
                 raise InputError(f"its arrays are {arrays.files}")
             return list(arrays.values())
     except Exception as error:  # whatever a damaged file provokes in the readers
         why = str(error) or repr(error)
-    hint = "np.savez(path, *pickle.load(file, encoding='latin1')) makes one of a trusted pickle"
+    hint = "np.savez(path, *pickle.load(file)) makes one of a trusted pickle"
     raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, but {why} ({hint})")
 
 

@@ -25,24 +25,12 @@ from target_lstm import write_params
 ROOT = Path(__file__).parent.parent
 # Sizes at which a run takes seconds; with it, the oracle that `make` draws.
 SMALL = {
-    "EMB_DIM": 6,
-    "HIDDEN_DIM": 8,
-    "SEQ_LENGTH": 6,
-    "VOCAB_SIZE": 30,
-    "PRE_EPOCH_NUM": 6,
-    "BATCH_SIZE": 16,
-    "DIS_EMBEDDING_DIM": 8,
-    "DIS_FILTER_SIZES": [1, 2, 3],
-    "DIS_NUM_FILTERS": [8, 8, 8],
-    "DIS_PRETRAIN_ROUNDS": 2,
-    "DIS_EPOCHS": 1,
-    "TOTAL_BATCH": 3,
-    "D_STEPS": 1,
-    "ROLLOUT_NUM": 4,
+    "EMB_DIM": 6, "HIDDEN_DIM": 8, "SEQ_LENGTH": 6, "VOCAB_SIZE": 30, "PRE_EPOCH_NUM": 6,
+    "BATCH_SIZE": 16, "DIS_EMBEDDING_DIM": 8, "DIS_FILTER_SIZES": [1, 2, 3],
+    "DIS_NUM_FILTERS": [8, 8, 8], "DIS_PRETRAIN_ROUNDS": 2, "DIS_EPOCHS": 1, "TOTAL_BATCH": 3,
+    "D_STEPS": 1, "ROLLOUT_NUM": 4, "GENERATED_NUM": 100, "EVAL_EVERY": 2,
     "ROLLOUT_UPDATE_RATE": 0.8,  # so that the rollout policy has weights of its own to go on with
-    "GENERATED_NUM": 100,
-    "EVAL_EVERY": 2,
-}
+}  # fmt: skip
 
 
 def make(folder, **constants):
@@ -81,14 +69,8 @@ def edit(folder, **constants):
 
 def start(folder, **options):
     """Start `python sequence_gan.py` in folder."""
-    return subprocess.Popen(
-        [sys.executable, "sequence_gan.py"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "sequence_gan.py"], cwd=folder, **options)
 
 
 def run(folder, **options):

@@ -78,16 +78,6 @@ def discriminator_loss(params, filter_sizes, x, y, l2):
     return -np.log(p).mean() + l2 * ((w_out**2).sum() / 2 + (b_out**2).sum() / 2)
 
 
-def adam(w, grads, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """w after a step of Adam for each gradient, in the form of Kingma and Ba, end of section 2."""
-    w, m, v = np.asarray(w, np.float64), 0.0, 0.0
-    for t, g in enumerate(grads, 1):
-        m = beta1 * m + (1 - beta1) * g
-        v = beta2 * v + (1 - beta2) * g * g
-        w = w - learning_rate * np.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (np.sqrt(v) + epsilon)
-    return w
-
-
 def numeric_gradients(loss, arrays, step=1e-5):
     """The gradient of loss(arrays) by each of the arrays, by central differences in float64."""
     arrays = [np.array(array, np.float64) for array in arrays]

@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from dataloader import (
-    InputError,
-    Text,
-    batches,
-    keep_aside,
-    labelled_batches,
-    token_text,
-    write_file,
-)
+from dataloader import InputError, Text, batches, labelled_batches, token_text, write_file
 
 
 def make_text(folder, text, test=None, vocab_size=100, length=4):
@@ -114,22 +106,3 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     with pytest.raises(OSError, match=r"x\.txt: cannot be written: No space"):
         write_file(path, "4 5 6\n")
     assert path.read_bytes() == b"1 2 3\n" and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path):
-    other, path = tmp_path / "other.txt", tmp_path / "x.txt"
-    other.write_text("mine")
-    path.symlink_to(other)
-    write_file(path, "1 2 3\n")
-    assert path.read_text() == "1 2 3\n" and other.read_text() == "mine"
-
-
-def test_files_kept_aside_meet_no_others(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("time.strftime", lambda form: "now")
-    (tmp_path / "save").mkdir()
-    for number in range(3):
-        (tmp_path / "save/a.txt").write_text(f"{number}")
-        keep_aside(["save/a.txt", "save/b.txt"])
-    for number, folder in enumerate(("run-now", "run-now-too", "run-now-too-too")):
-        assert (tmp_path / "save" / folder / "a.txt").read_text() == f"{number}"

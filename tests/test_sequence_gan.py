@@ -30,18 +30,14 @@ def test_the_log_has_its_form_to_the_byte(finished):
     assert re.fullmatch(expected, (finished[0] / "save/experiment-log.txt").read_bytes())
 
 
-def test_sample_files_hold_whole_batches_and_the_generator_can_be_sampled(finished):
+def test_a_run_leaves_whole_batches_its_settings_and_a_generator_to_sample(finished):
     for name in ("real_data.txt", "generator_sample.txt", "eval_file.txt"):
         x = np.loadtxt(finished[0] / "save" / name, int)
         assert x.shape == (96, 6) and x.min() >= 0 and x.max() < 30
+    settings = json.loads((finished[0] / "save/settings.json").read_text())
+    assert settings.items() >= experiment.SMALL.items() and settings["SEED"] == 88
     x = LSTM(read_params(finished[0] / "save/generator.npz"), 6).sample(10).numpy()
     assert x.shape == (10, 6) and x.min() >= 0 and x.max() < 30
-
-
-def test_the_settings_of_a_run_are_written_beside_its_log(finished):
-    settings = json.loads((finished[0] / "save/settings.json").read_text())
-    assert settings["SEED"] == 88 and settings["DIS_FILTER_SIZES"] == [1, 2, 3]
-    assert settings.items() >= experiment.SMALL.items()
 
 
 def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
@@ -69,48 +65,30 @@ def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
     assert seconds == sorted(seconds)
 
 
-BAD = {
-    "SEQ_LENGTH": (0, "SEQ_LENGTH: expected a whole number from 1 to 1000000, found 0"),
-    "D_STEPS": (True, "D_STEPS: expected a whole number from 0"),
-    "START_TOKEN": (30, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
-    "DIS_FILTER_SIZES": ([1, 2, 7], "DIS_FILTER_SIZES, each number: expected a whole number from"),
-    "DIS_NUM_FILTERS": ([8, 8], "DIS_FILTER_SIZES, DIS_NUM_FILTERS: expected a number for"),
-    "GEN_GRAD_CLIP": (float("nan"), "GEN_GRAD_CLIP: expected a number from 1e-30 to 1e+30, found"),
-    "DIS_BATCH_SIZE": (193, "DIS_BATCH_SIZE, of 96 pairs: expected a whole number from 1 to 192"),
-    "VOCAB_SIZE": (31, "save/target_params.npz: expected an oracle of VOCAB_SIZE, EMB_DIM"),
-    "TARGET_FILE": ("none.npz", "TARGET_FILE: expected a file, and none that a run writes, found"),
-}
+TEXT = {"TEXT_FILE": "text.txt", "GENERATED_NUM": 640}
+NO_FILE = "expected a file, and none that a run writes, found"
+BAD = [
+    ({"SEQ_LENGTH": 0}, "SEQ_LENGTH: expected a whole number from 1 to 1000000, found 0"),
+    ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
+    ({"DIS_FILTER_SIZES": [1, 2, 7]}, "DIS_FILTER_SIZES, each number: expected a whole number"),
+    ({"DIS_NUM_FILTERS": [8, 8]}, "DIS_NUM_FILTERS: expected a number for each of the DIS"),
+    ({"GEN_GRAD_CLIP": float("nan")}, "GEN_GRAD_CLIP: expected a number from 1e-30 to 1e+30"),
+    ({"DIS_BATCH_SIZE": 193}, "DIS_BATCH_SIZE: expected a whole number from 1 to 192, found 193"),
+    ({"VOCAB_SIZE": 31}, "save/target_params.npz: expected an oracle of VOCAB_SIZE, EMB_DIM"),
+    ({"TARGET_FILE": "none.npz"}, f"TARGET_FILE: {NO_FILE} 'none.npz', sought in /"),
+    (TEXT | {"START_TOKEN": 1}, "START_TOKEN: a text fixes it at 0, found 1"),
+    (TEXT | {"TEXT_FILE": "save/real_data.txt"}, f"TEXT_FILE: {NO_FILE}"),
+    (TEXT | {"TEST_FILE": "none.txt"}, f"TEST_FILE: {NO_FILE} 'none.txt'"),
+    (TEXT | {"BATCH_SIZE": 64}, "BATCH_SIZE: expected a whole number from 1 to 54, found 64"),
+]
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_constants_are_named_and_nothing_is_touched(tmp_path, monkeypatch, name):
-    value, message = BAD[name]
-    folder = experiment.make(tmp_path)
-    assert experiment.refusal(folder, monkeypatch, **{name: value}).startswith(message)
-    assert not (folder / "save/experiment-log.txt").exists()
-
-
-BAD_WITH_A_TEXT = {
-    "START_TOKEN": (1, "START_TOKEN: a text fixes it at 0, found 1"),
-    "TEXT_FILE": ("save/real_data.txt", "TEXT_FILE: expected a file, and none that a run writes"),
-    "TEST_FILE": (
-        "none.txt",
-        "TEST_FILE: expected a file, and none that a run writes, found 'none.txt', so",
-    ),
-    "BATCH_SIZE": (
-        64,
-        "BATCH_SIZE, of 54 sequences: expected a whole number from 1 to 54, found 64",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD_WITH_A_TEXT)
-def test_constants_that_do_not_go_with_a_text_are_named(tmp_path, monkeypatch, name):
-    value, message = BAD_WITH_A_TEXT[name]
+@pytest.mark.parametrize(("constants", "message"), BAD)
+def test_bad_constants_are_named_and_nothing_is_touched(tmp_path, monkeypatch, constants, message):
     folder = experiment.make(tmp_path)
     experiment.write_text(folder / "text.txt")
-    constants = {"TEXT_FILE": "text.txt", "GENERATED_NUM": 640, name: value}
     assert experiment.refusal(folder, monkeypatch, **constants).startswith(message)
+    assert not (folder / "save/experiment-log.txt").exists()
 
 
 def test_bad_input_ends_with_one_line_and_exit_code_1(tmp_path):
@@ -302,13 +280,11 @@ def without_matplotlib(tmp_path_factory):
     return folder, out
 
 
-def test_the_same_seed_gives_the_same_bytes(finished, without_matplotlib):
-    assert experiment.outputs(without_matplotlib[0]) == experiment.outputs(finished[0])
-
-
-def test_without_matplotlib_the_run_goes_on_and_says_so(without_matplotlib):
-    assert "save/learning-curve.png cannot be drawn: no matplotlib" in without_matplotlib[1]
-    assert "Done. The generator is in save/generator.npz" in without_matplotlib[1]
+def test_without_matplotlib_the_same_seed_gives_the_same_bytes(finished, without_matplotlib):
+    folder, out = without_matplotlib
+    assert experiment.outputs(folder) == experiment.outputs(finished[0])
+    assert "save/learning-curve.png cannot be drawn: no matplotlib" in out
+    assert "Done. The generator is in save/generator.npz" in out
 
 
 def test_the_program_runs_in_a_notebook(tmp_path):
