@@ -1,15 +1,12 @@
 """The discriminator (paper, "The Discriminative Model for Sequences").
-
-B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of filters in all.
-"""
+B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of filters in all."""
 
 import numpy as np
 import tensorflow as tf
 
 from dataloader import check_tokens, pieces
 
-# On a GPU each step is compiled as a whole, as launching hundreds of small kernels would take most
-# of its time. On a CPU a compiled training step takes 1.5 times as long.
+# On a GPU launching small kernels would take most of a step; on a CPU XLA takes 1.5 times as long.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -21,8 +18,7 @@ class Discriminator(tf.Module):
       filter_sizes, num_filters: widths of the convolutions, from 1 to T; how many filters of each.
       dropout_keep_prob: share of the highway layer's outputs that dropout keeps.
       l2_reg_lambda: weight of the penalty on the output layer.
-      learning_rate: of Adam.
-      seed: of initial values and dropout, 0 to 2**64 - 1.
+      learning_rate, seed: that of Adam; that of initial values and dropout.
     """
 
     def __init__(
@@ -135,8 +131,8 @@ class Discriminator(tf.Module):
 def convolve_and_max(e, w):
     """Largest value over time of a valid convolution: e [B, T, E], w [f, E, 1, n] -> [B, n].
 
-    Positions that share the maximum share its gradient. Writing the windows out for both products
-    saves 5 % of a training step: the gradient of tf.nn.conv1d is slow for wide filters.
+    Positions that share the maximum share its gradient. Writing the windows out saves 5 % of a
+    training step: the gradient of tf.nn.conv1d is slow for wide filters.
     """
     f, emb, _, n = w.shape
     places = e.shape[1] - f + 1

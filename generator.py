@@ -1,7 +1,5 @@
 """The LSTM language model, and the generator (paper, "The Generative Model for Sequences").
-
-B = batch, N = any number, T = sequence length, V = vocabulary, E = embedding, H = hidden size.
-"""
+B = batch, N = any number, T = sequence length, V = vocabulary, E = embedding, H = hidden size."""
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +39,7 @@ class LSTM(tf.Module):
         self.shapes = param_shapes(self.vocab_size, self.emb_dim, self.hidden_dim)
         params = check_arrays(params, self.shapes)
         self.sequence_length, self.start_token = sequence_length, start_token
+        self.input_shape = (None, sequence_length)
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
         self.weights = {name: tf.Variable(p) for name, p in zip(self.shapes, params)}
 
@@ -57,7 +56,6 @@ class LSTM(tf.Module):
         """One step (paper, eq. 9): embedded tokens x [N, E], state (h, c) [N, H] each -> state."""
         h, c = state
         w = self.weights
-
         i = tf.sigmoid(x @ w["Wi"] + h @ w["Ui"] + w["bi"])  # input gate
         f = tf.sigmoid(x @ w["Wf"] + h @ w["Uf"] + w["bf"])  # forget gate
         o = tf.sigmoid(x @ w["Wo"] + h @ w["Uo"] + w["bo"])  # output gate
@@ -69,7 +67,7 @@ class LSTM(tf.Module):
 
     def log_prob(self, x):
         """log p(token | prefix) of every token of x, int [N, T]; float32 [N, T], in nats."""
-        parts = dataloader.pieces(self.check(x), 128)
+        parts = dataloader.pieces(check_tokens(x, self.input_shape, self.vocab_size), 128)
         return tf.concat([self._log_prob(x) for x in parts], axis=0)
 
     def nll(self, x, end=None):
@@ -77,10 +75,6 @@ class LSTM(tf.Module):
         log_prob = self.log_prob(x).numpy()
         counts = np.arange(self.sequence_length) <= dataloader.lengths(x, end)[:, None]
         return -float(np.mean(log_prob[counts], dtype=np.float64))
-
-    def check(self, x):
-        """Tokens x, int [N, T], as int32; raises InputError if they are none of this model's."""
-        return check_tokens(x, (None, self.sequence_length), self.vocab_size)
 
     def inputs(self, x):
         """What the LSTM is fed to predict x [B, T]: the start token, then x but for its last."""
@@ -165,14 +159,14 @@ class Generator(LSTM):
 
     def pretrain_step(self, x):
         """One step of maximum likelihood on x, int [B, T]; the mean NLL before it, per token."""
-        x = self.check(x)
+        x = check_tokens(x, self.input_shape, self.vocab_size)
         weight = np.full(x.shape, 1 / x.size, np.float32)
         return self._update(x, weight, self.pretrain_optimizer)
 
     def reinforce_step(self, x, rewards):
         """One policy-gradient step (paper, eq. 6-8) on x, int [B, T], with rewards, float [B, T];
         the loss before it, the sum over B and T of -reward * log p(token | prefix)."""
-        x = self.check(x)
+        x = check_tokens(x, self.input_shape, self.vocab_size)
         (rewards,) = check_arrays([rewards], {"rewards": x.shape})
         return self._update(x, rewards, self.reinforce_optimizer)
 

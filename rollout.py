@@ -1,7 +1,5 @@
 """Monte Carlo search, the reward of every token (paper, eq. 4); and BLEU, which can be a reward.
-
-B = batch, N = any number, T = sequence length.
-"""
+B = batch, N = any number, T = sequence length."""
 
 import collections
 
@@ -9,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from dataloader import lengths
+from dataloader import check_tokens, lengths
 from generator import LSTM
 
 
@@ -47,7 +45,7 @@ class Rollout:
         at T - 1 the score of x. score is a function from int32 [N, T] to float32 [N], such as
         Discriminator.prob_real.
         """
-        x = self.policy.check(x)
+        x = check_tokens(x, self.policy.input_shape, self.policy.vocab_size)
         repeated, rewards = np.tile(x, [rollout_num, 1]), []
         bar = {"desc": "rollouts", "leave": False, "disable": None, "delay": 5}  # if it takes long
         for given in tqdm(range(1, self.policy.sequence_length), **bar):

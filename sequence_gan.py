@@ -123,13 +123,13 @@ def main():
 
         for _ in range(DIS_EPOCHS):
             parts = list(zip(pieces(x, 26), pieces(y, 26)))  # a second each, so that Ctrl-C works
-            losses = [discriminator.train_steps(*part) for part in tqdm(parts, **STEPS)]
+            losses = [discriminator.train_steps(*part) for part in tqdm(parts, leave=False, **BAR)]
         guesses = discriminator.prob_real(np.concatenate(x[:20])) > 0.5
         accuracy = np.mean(guesses == np.concatenate(y[:20]))
         run.measure(stage, epoch, dis_loss=np.mean(np.concatenate(losses)), dis_accuracy=accuracy)
 
     for epoch in run.epochs("mle", PRE_EPOCH_NUM, "pre-training..."):
-        steps = tqdm(batches(data.positives, BATCH_SIZE), **STEPS)
+        steps = tqdm(batches(data.positives, BATCH_SIZE), leave=False, **BAR)
         losses = [generator.pretrain_step(x) for x in steps]
         run.measure("mle", epoch, mle_loss=np.mean(losses))
         if epoch % EVAL_EVERY == 0:
@@ -173,7 +173,6 @@ CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run goes on from
 INPUTS = ["TARGET_FILE", "TEXT_FILE", "TEST_FILE"]
 OUTPUTS = [v for k, v in globals().items() if k.endswith("_FILE") and k not in INPUTS]
 BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
-STEPS = BAR | {"leave": False}
 
 
 class Run:

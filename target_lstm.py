@@ -1,7 +1,4 @@
-"""The oracle (paper, "Synthetic Data Experiments"), and the file of an LSTM's weights.
-
-Run as a script, it draws an oracle and writes its file.
-"""
+"""The oracle (paper, "Synthetic Data Experiments") and its file; run as a script, it draws one."""
 
 import hashlib
 import io
