@@ -25,6 +25,8 @@ zhangxuemiao--SeqGAN--2dc63cf 104ki--SeqGAN--5c6e497
 def read_log(path):
     """{stage: {epoch: NLL}} of an experiment log; the stages are "mle" and "adversarial"."""
     stages = {"pre-training...": "mle", "adversarial training...": "adversarial"}
+    if not Path(path).is_file():
+        sys.exit(f"{path}: expected an experiment log, found no file")
     curves, stage = {"mle": {}, "adversarial": {}}, "mle"
     for number, line in enumerate(Path(path).read_text(errors="replace").splitlines(), 1):
         words = line.split()
@@ -78,7 +80,7 @@ def plot(axes, curves, end=120, **style):
     """A curve over MLE epochs and, from `end` on, adversarial ones."""
     points = list(curves["mle"].items())
     points += [(end + epoch, nll) for epoch, nll in curves["adversarial"].items()]
-    axes.plot(*zip(*[point for point in points if point[0] <= end + 200]), **style)
+    axes.plot(*zip(*points), **style)
 
 
 def save(figure, path):
@@ -90,12 +92,12 @@ def draw_learning_curve(runs, published, ours):
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     for number, name in enumerate(AUTHORS_PROGRAM):
-        label = "the authors' program, run by ten others" if number == 0 else None
+        label = "the authors' program, ten runs by others" if number == 0 else None
         plot(axes, runs[name], color="silver", linewidth=0.8, label=label)
     plot(axes, published, color="C1", label="the authors' program, the log that they published")
     plot(axes, ours, color="C0", label="this program")
     axes.axvline(120, color="gray", linestyle="--", linewidth=1)
-    axes.set(ylim=(8.6, 9.6), xlabel="epoch: 120 of MLE, then adversarial ones")
+    axes.set(xlim=(-10, 330), ylim=(8.6, 9.6), xlabel="epoch: 120 of MLE, then adversarial ones")
     axes.set_ylabel("NLL under the authors' oracle, nats per token")
     axes.legend(fontsize="small")
     save(figure, ".images/learning-curve.png")
