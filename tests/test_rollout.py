@@ -88,6 +88,18 @@ def test_rewards_follow_the_seed_and_leave_the_generator_as_it_was():
     np.testing.assert_array_equal(results[:2], results[2:])
 
 
+def test_rewards_of_a_lagging_policy_follow_the_generator_s_seed():
+    x, params = some_tokens(5), reference.lstm_params(V, E, H)
+    table, rewards = np.random.default_rng(3).random([V] * T, np.float32), []
+    for seed in (1, 2):
+        generator = Generator(V, E, H, T, seed=seed)
+        generator.set_params(params)
+        rollout = Rollout(generator, 0.8)
+        rollout.reset()
+        rewards.append(rollout.get_reward(x, 3, lambda r: table[tuple(np.asarray(r).T)]))
+    assert (rewards[0] != rewards[1]).numpy().any()
+
+
 def nltk_bleu(references, x, n, end=None):
     """Sentence BLEU of each row, by NLTK."""
 
