@@ -137,11 +137,13 @@ SCHEDULE = [
     # two sets for the discriminator, two epochs over each
     "sample", *["train_steps"] * 2,
     "sample", *["train_steps"] * 2,
-    # three adversarial epochs of two generator steps and three sets; the last is evaluated, too
+    # four adversarial epochs of two generator steps and three sets; the last is evaluated, too
     "reset",
     *["sample", "get_reward", "reinforce_step"] * 2, "sample", "measure", "update_params",
     *["sample", "train_steps", "train_steps"] * 3,
     *["sample", "get_reward", "reinforce_step"] * 2, "update_params",
+    *["sample", "train_steps", "train_steps"] * 3,
+    *["sample", "get_reward", "reinforce_step"] * 2, "sample", "measure", "update_params",
     *["sample", "train_steps", "train_steps"] * 3,
     *["sample", "get_reward", "reinforce_step"] * 2, "sample", "measure", "update_params",
     *["sample", "train_steps", "train_steps"] * 3,
@@ -151,7 +153,7 @@ SCHEDULE = [
 def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
     folder, events = experiment.make(tmp_path), []
     constants = {"PRE_EPOCH_NUM": 3, "DIS_EPOCHS": 2, "G_STEPS": 2, "D_STEPS": 3, "SEED": 1}
-    experiment.set_constants(folder, monkeypatch, **constants)
+    experiment.set_constants(folder, monkeypatch, **constants, TOTAL_BATCH=4)
     record_events(monkeypatch, events)
     sequence_gan.main()
     assert [event[0] for event in events] == SCHEDULE
@@ -178,7 +180,7 @@ def check_sets(events, positives):
         assert sorted(x[y == 1].tolist()) == sorted(positives.tolist())
         assert sorted(x[y == 0].tolist()) == sorted(drawn[3].numpy().tolist())
         orders.append(y.tolist())
-    assert len(orders) == len(set(map(str, orders))) == 2 + 3 * 3
+    assert len(orders) == len(set(map(str, orders))) == 2 + 4 * 3
 
 
 def check_generator_steps(events):
@@ -197,7 +199,7 @@ def check_generator_steps(events):
         np.testing.assert_array_equal(update[2][0], x)
         np.testing.assert_array_equal(update[2][1], rewarded[3])
         assert update[1] is drawn[1]
-    assert len(seen) == 6
+    assert len(seen) == 8
 
 
 def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
