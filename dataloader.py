@@ -233,7 +233,7 @@ def plot_metrics(rows, mle_epochs, path):
         if rows:
             panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         panel.axvline(mle_epochs, color="gray", linestyle="--")
-        panel.set_xlabel("epoch: MLE, then adversarial training")
+        panel.set(xlabel="epoch: MLE, then adversarial training", ylabel=kind.upper())
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=150)
     write_file(path, data.getvalue())
