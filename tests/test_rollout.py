@@ -34,13 +34,6 @@ def test_a_rollout_keeps_its_prefix():
         np.testing.assert_allclose(rewards[:, t:], np.repeat(expected[:, None], T - t, 1))
 
 
-def test_the_last_column_is_the_finished_sequence_s_own_score():
-    x = some_tokens(8)
-    table = np.random.default_rng(3).random([V] * T, np.float32)
-    rewards = Rollout(make_generator()).get_reward(x, 2, lambda r: table[tuple(np.asarray(r).T)])
-    np.testing.assert_array_equal(rewards[:, -1], table[tuple(x.T)])
-
-
 def expected_rewards(params, x, table):
     """Exact mean score over all completions of each prefix, [B, T]."""
     y = reference.all_sequences(V, T)
