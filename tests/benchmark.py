@@ -68,7 +68,7 @@ def main():
     reward = rollouts * sum(range(c.SEQ_LENGTH)) * LSTM_FLOPS
     reward += (rollouts * (c.SEQ_LENGTH - 1) + c.BATCH_SIZE) * DIS_FLOPS
     models = generator, discriminator
-    weights = [sum(tf.size(w) for w in m.weights.values()).numpy() for m in models]
+    weights = [sum(int(tf.size(w)) for w in m.weights.values()) for m in models]
     mle_flops = 3 * c.BATCH_SIZE * c.SEQ_LENGTH * LSTM_FLOPS
     dis_flops = SOME * 3 * c.DIS_BATCH_SIZE * DIS_FLOPS
     sets = c.DIS_PRETRAIN_ROUNDS + c.TOTAL_BATCH * c.D_STEPS
