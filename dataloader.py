@@ -24,8 +24,7 @@ class Text:
 
     END ends a line and fills it up, UNKNOWN stands for words that are not among the vocab_size - 2
     most frequent ones. Without a test_file a tenth of the lines, drawn by the seed, is held out.
-    words[k] is word number k; positives and held_out are the lines, int32 [N, T]. Raises InputError
-    where the text cannot be used.
+    words[k] is word k; positives and held_out are the lines, int32 [N, T]. InputError: unusable.
     """
 
     end, bleu_orders, num_eval = END, (2, 3, 4, 5), 1000  # num_eval: sequences of an evaluation
@@ -45,9 +44,10 @@ class Text:
         self.positives = self._numbers(lines, sequence_length)
         self.held_out = self._numbers(test, sequence_length)
         self._describe(text_file, lines, len(counts))
+        if not lines:
+            raise InputError(f"{text_file}: expected a line for each sequence, found one line")
         if (self.positives <= UNKNOWN).all() or (self.held_out <= UNKNOWN).all():
-            what = f"no word of its held-out lines is among those of {text_file}"
-            raise InputError(f"{test_file or text_file}: {what}")
+            raise InputError(f"{test_file or text_file}: no word held out is among those to learn")
 
     def _numbers(self, lines, sequence_length):
         number = {word: n for n, word in enumerate(self.words)}
@@ -86,7 +86,7 @@ def read_lines(path):
         except UnicodeDecodeError:
             raise InputError(f"{path}, line {number}: expected UTF-8, found {line!r:.60}") from None
         for mark in set(MARKS) & set(words):
-            raise InputError(f"{path}, line {number}: expected no {mark}, which is added to a text")
+            raise InputError(f"{path}, line {number}: expected no {mark}, as the program adds it")
         if words:
             lines.append(words)
     if not lines:

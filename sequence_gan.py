@@ -207,8 +207,8 @@ class Run:
         done = [f"{stage} {number}" for stage, number in self.record["done"].items()]
         state = f"going on after {', '.join(done)}" if done else "a new run"
         where = f"{os.cpu_count()} CPU cores, {len(tf.config.list_physical_devices('GPU'))} GPUs"
-        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}. Ctrl-C stops, the same command")
-        print("goes on. The constants as they came take 12 to 15 hours on two CPU cores.")
+        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}. Ctrl-C stops, the same")
+        print("command goes on. The default run takes 12 to 15 hours on two CPU cores.")
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
@@ -274,10 +274,10 @@ def settings():
     values = {n: globals()[n] for n in names[: names.index("main")] if n.isupper()}
     for name in INPUTS[1:] if TEXT_FILE else INPUTS[:1]:
         path = values[name]
-        if path is not None and (path in OUTPUTS or not os.path.isfile(str(path))):
+        if (path or name == "TARGET_FILE") and (path in OUTPUTS or not os.path.isfile(str(path))):
             found = f"{path!r}, sought in {os.getcwd()}"
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
-        if path is not None:
+        if path:
             values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return json.loads(json.dumps(values, default=str))  # as a record gives them back
 
@@ -306,7 +306,7 @@ def check_constants():
         for number in globals()[name]:
             dataloader.check_number(f"{name}, each number", number, 1, most)
     if not len(set(DIS_FILTER_SIZES)) == len(DIS_FILTER_SIZES) == len(DIS_NUM_FILTERS):
-        raise InputError("DIS_NUM_FILTERS: expected a number for each of the DIS_FILTER_SIZES")
+        raise InputError("DIS_FILTER_SIZES: expected different ones, each with a DIS_NUM_FILTERS")
     if TEXT_FILE and START_TOKEN != dataloader.END:
         raise InputError(f"START_TOKEN: a text fixes it at 0, found {START_TOKEN}")
 

@@ -67,6 +67,13 @@ def test_rewards_are_expectations_under_the_rollout_policy(rate):
     check([other[0], *mixed[1:]])  # the embeddings are copied
 
 
+def test_a_bar_shows_how_far_the_prefixes_are(monkeypatch):
+    bars = []
+    monkeypatch.setattr("rollout.tqdm", lambda given, **bar: bars.append((*given,)) or given)
+    Rollout(make_generator()).get_reward(some_tokens(2), 1, lambda x: np.zeros(len(x), np.float32))
+    assert bars == [tuple(range(1, T))]
+
+
 def test_rewards_follow_the_seed_and_leave_the_generator_as_it_was():
     x, results = some_tokens(5), []
     table = np.random.default_rng(3).random([V] * T, np.float32)

@@ -33,6 +33,14 @@ from target_lstm import Oracle, read_params
 TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
+def read_settings():
+    """The constants of the run in save/."""
+    if not os.path.isfile("save/settings.json"):
+        sys.exit("save/settings.json: expected that of a run, found no file")
+    with open("save/settings.json") as file:
+        return json.load(file)
+
+
 def load_data(c):
     """The data of a run with the constants c, as sequence_gan.py makes them."""
     seed = int(np.random.SeedSequence(c["SEED"]).generate_state(1)[0])
@@ -62,8 +70,7 @@ def measure(data, x, model=None):
 
 
 def main():
-    with open("save/settings.json") as file:
-        constants = json.load(file)
+    constants = read_settings()
     data = load_data(constants)
     length, start = constants["SEQ_LENGTH"], constants["START_TOKEN"]
     num = 9984 if isinstance(data, Oracle) else 1000

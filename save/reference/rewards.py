@@ -7,7 +7,6 @@ new ones of the generator: the share with a probability of being real above one 
 probability, and the share of all probability that the hundred most probable ones have.
 """
 
-import json
 import os
 import sys
 
@@ -26,8 +25,7 @@ from rollout import Rollout
 
 
 def main():
-    with open("save/settings.json") as file:
-        c = json.load(file)
+    c = measure.read_settings()
     data = measure.load_data(c)
     sizes = data.vocab_size, c["EMB_DIM"], c["HIDDEN_DIM"]
     generator = Generator(*sizes, c["SEQ_LENGTH"], c["START_TOKEN"])
