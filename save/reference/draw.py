@@ -1,6 +1,6 @@
 """Pictures and tables of the study, from the committed numbers. From the project's root:
 
-python save/reference/draw.py             draws both pictures and prints the table of falls
+python save/reference/draw.py             draws the pictures and prints the two tables
 python save/reference/draw.py LOG ...     draws these experiment logs in one picture, logs.png
 """
 
@@ -51,6 +51,19 @@ def read_runs():
     return runs
 
 
+def read_schedules():
+    """{"g, d, k": {seed: rows}} of runs with other schedules; the first row is the end of MLE."""
+    schedules = {}
+    with open(HERE / "schedules.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            schedules.setdefault(row["schedule"], {}).setdefault(row["seed"], []).append(row)
+    return schedules
+
+
+def spread(values):
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
 def falls(curves):
     """{epoch: fall of the NLL from the run's MLE level, the mean of its last 20 epochs}."""
     last = max(curves["mle"])
@@ -66,7 +79,7 @@ def print_table(runs, single):
     print("|---" * (1 + len(EPOCHS)) + "|")
     others = [falls(runs[name]) for name in AUTHORS_PROGRAM]
     columns = [[fall[epoch] for fall in others if epoch in fall] for epoch in EPOCHS]
-    cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c):.3f}" for c in columns]
+    cells = [spread(c) for c in columns]
     print("| others, mean ± standard deviation | " + " | ".join(cells) + " |")
     cells = [f"{min(c):.3f} to {max(c):.3f}, of {len(c)}" for c in columns]
     print("| others, range and number | " + " | ".join(cells) + " |")
@@ -74,6 +87,22 @@ def print_table(runs, single):
         found = falls(curves)
         cells = [f"{found[epoch]:.3f}" if epoch in found else "" for epoch in EPOCHS]
         print(f"| {label} | " + " | ".join(cells) + " |")
+
+
+def print_schedules(schedules):
+    """What each schedule ends with; above them MLE, which they share."""
+    print("| g, d, k | epochs | lowest NLL | last NLL | last test NLL | last Self-BLEU-2 |")
+    print("|---" * 6 + "|")
+    names = "nll_oracle", "nll_test", "self_bleu_2"
+    first = [rows[0] for rows in next(iter(schedules.values())).values()]
+    cells = [spread([float(row[name]) for row in first]) for name in names]
+    print("| MLE | | | " + " | ".join(cells) + " |")
+    for schedule, seeds in schedules.items():
+        lowest = [min(float(row["nll_oracle"]) for row in rows[1:]) for rows in seeds.values()]
+        last = [rows[-1] for rows in seeds.values()]
+        cells = [spread([float(row[name]) for row in last]) for name in names]
+        epochs = int(last[0]["epoch"]) + 1
+        print(f"| {schedule} | {epochs} | {spread(lowest)} | " + " | ".join(cells) + " |")
 
 
 def plot(axes, curves, end=120, **style):
@@ -128,6 +157,20 @@ def draw_trade_off():
     save(figure, ".images/trade-off.png")
 
 
+def draw_schedules(schedules):
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    for axes, (schedule, seeds) in zip(figure.subplots(2, 2).flat, schedules.items()):
+        for rows in seeds.values():
+            mle, *nlls = (float(row["nll_oracle"]) for row in rows)
+            axes.axhline(mle, color="gray", linestyle=":", linewidth=1)
+            axes.plot(nlls, color="C0", linewidth=1)
+        g, d, k = schedule.split(", ")
+        axes.set(title=f"g = {g}, d = {d}, k = {k}", xlabel="adversarial epoch")
+        axes.set(ylim=(2.5, 9) if g == "100" else (5.5, 6.2), ylabel="NLL under the oracle")
+    figure.legend(["MLE", "SeqGAN, three seeds"], loc="outside lower center", ncols=2)
+    save(figure, ".images/schedules.png")
+
+
 def draw_logs(paths):
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -149,5 +192,8 @@ if __name__ == "__main__":
             read_log(HERE / f"{name}.txt") for name in ("published", "seqgan-authors-oracle")
         )
         print_table(runs, {"published log": published, "this program, seed 88": ours})
+        print()
+        print_schedules(read_schedules())
         draw_learning_curve(runs, published, ours)
         draw_trade_off()
+        draw_schedules(read_schedules())
