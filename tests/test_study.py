@@ -33,7 +33,7 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
     rows = falls.split("\n", 1)[1]
     readme, study = experiment.ROOT / "README.md", REFERENCE / "README.md"
     for table, file in [(rows, readme), (rows, study), (schedules, study)]:
-        assert table.count("\n") > 3 and table in file.read_text()
+        assert table.count("\n") > 3 and table in file.read_text("utf-8")
 
 
 def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):

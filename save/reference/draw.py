@@ -90,19 +90,21 @@ def print_table(runs, single):
 
 
 def print_schedules(schedules):
-    """What each schedule ends with; above them MLE, which they share."""
-    print("| g, d, k | epochs | lowest NLL | last NLL | last test NLL | last Self-BLEU-2 |")
+    """The lowest and the last of each schedule; above them the end of MLE, which they share."""
+
+    def cells(rows):
+        names = "nll_oracle", "nll_test", "self_bleu_2"
+        return " | ".join(spread([float(row[name]) for row in rows]) for name in names)
+
+    print("| g, d, k | g steps | lowest NLL | last NLL | last test NLL | last Self-BLEU-2 |")
     print("|---" * 6 + "|")
-    names = "nll_oracle", "nll_test", "self_bleu_2"
-    first = [rows[0] for rows in next(iter(schedules.values())).values()]
-    cells = [spread([float(row[name]) for row in first]) for name in names]
-    print("| MLE | | | " + " | ".join(cells) + " |")
+    first, *_ = schedules.values()
+    print(f"| MLE | | | {cells([rows[0] for rows in first.values()])} |")
     for schedule, seeds in schedules.items():
         lowest = [min(float(row["nll_oracle"]) for row in rows[1:]) for rows in seeds.values()]
         last = [rows[-1] for rows in seeds.values()]
-        cells = [spread([float(row[name]) for row in last]) for name in names]
-        epochs = int(last[0]["epoch"]) + 1
-        print(f"| {schedule} | {epochs} | {spread(lowest)} | " + " | ".join(cells) + " |")
+        steps = int(schedule.split(",")[0]) * (1 + int(last[0]["epoch"]))
+        print(f"| {schedule} | {steps:,} | {spread(lowest)} | {cells(last)} |")
 
 
 def plot(axes, curves, end=120, **style):
@@ -159,15 +161,16 @@ def draw_trade_off():
 
 def draw_schedules(schedules):
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
-    for axes, (schedule, seeds) in zip(figure.subplots(2, 2).flat, schedules.items()):
-        for rows in seeds.values():
+    panels = figure.subplots(2, 2).flat
+    limits = (2.5, 9), (5.5, 6.2), (5.5, 5.8), (5.5, 5.8)  # the first two swing further
+    for axes, limit, (schedule, seeds) in zip(panels, limits, schedules.items()):
+        for seed, rows in seeds.items():
             mle, *nlls = (float(row["nll_oracle"]) for row in rows)
-            axes.axhline(mle, color="gray", linestyle=":", linewidth=1)
-            axes.plot(nlls, color="C0", linewidth=1)
-        g, d, k = schedule.split(", ")
-        axes.set(title=f"g = {g}, d = {d}, k = {k}", xlabel="adversarial epoch")
-        axes.set(ylim=(2.5, 9) if g == "100" else (5.5, 6.2), ylabel="NLL under the oracle")
-    figure.legend(["MLE", "SeqGAN, three seeds"], loc="outside lower center", ncols=2)
+            (line,) = axes.plot(nlls, linewidth=1, label=f"seed {seed}")
+            axes.axhline(mle, color=line.get_color(), linestyle=":", linewidth=1)
+        axes.set(title=f"g, d, k = {schedule}", xlabel="adversarial epoch (dotted: MLE)")
+        axes.set(ylim=limit, ylabel="NLL under the oracle")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, ".images/schedules.png")
 
 
@@ -187,13 +190,13 @@ if __name__ == "__main__":
     if sys.argv[1:]:
         draw_logs(sys.argv[1:])
     else:
-        runs = read_runs()
+        runs, schedules = read_runs(), read_schedules()
         published, ours = (
             read_log(HERE / f"{name}.txt") for name in ("published", "seqgan-authors-oracle")
         )
         print_table(runs, {"published log": published, "this program, seed 88": ours})
         print()
-        print_schedules(read_schedules())
+        print_schedules(schedules)
         draw_learning_curve(runs, published, ours)
         draw_trade_off()
-        draw_schedules(read_schedules())
+        draw_schedules(schedules)
