@@ -24,7 +24,7 @@ class Text:
 
     END ends a line and fills it up, UNKNOWN stands for words that are not among the vocab_size - 2
     most frequent ones. Without a test_file a tenth of the lines, drawn by the seed, is held out.
-    words[k] is word k; positives and held_out are the lines, int32 [N, T]. InputError: unusable.
+    words[k] is word k; positives and held_out are the lines, int32 [N, T]. Raises InputError.
     """
 
     end, bleu_orders, num_eval = END, (2, 3, 4, 5), 1000  # num_eval: sequences of an evaluation

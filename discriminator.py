@@ -32,20 +32,18 @@ class Discriminator(tf.Module):
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
 
         self.num_features = p = sum(num_filters)
+        glorot = np.sqrt(3 / p)  # the limit, of a bias, too: fan in = fan out = P
 
         def truncated_normal(*shape):
             return self.rng.truncated_normal(shape, stddev=0.1)
-
-        def glorot_uniform(*shape):  # for a bias, too: fan in = fan out = P
-            return self.rng.uniform(shape, -np.sqrt(3 / p), np.sqrt(3 / p))
 
         values = {"embedding": self.rng.uniform([vocab_size, embedding_dim], -1, 1)}
         for f, n in zip(filter_sizes, num_filters):
             values[f"conv-maxpool-{f}/W"] = truncated_normal(f, embedding_dim, 1, n)
             values[f"conv-maxpool-{f}/b"] = tf.fill([n], 0.1)
         for branch in ("lin", "gate"):  # of the highway layer; matrices as [out, in]
-            values[f"highway_{branch}/Matrix"] = glorot_uniform(p, p)
-            values[f"highway_{branch}/Bias"] = glorot_uniform(p)
+            values[f"highway_{branch}/Matrix"] = self.rng.uniform([p, p], -glorot, glorot)
+            values[f"highway_{branch}/Bias"] = self.rng.uniform([p], -glorot, glorot)
         values |= {"output/W": truncated_normal(p, 2), "output/b": tf.fill([2], 0.1)}
         self.weights = {name: tf.Variable(value) for name, value in values.items()}
 
@@ -83,7 +81,8 @@ class Discriminator(tf.Module):
 
     @tf.function(jit_compile=COMPILED, reduce_retracing=True)
     def _prob_real(self, x):
-        return tf.nn.softmax(self.logits(tf.gather(self.weights["embedding"], x)))[:, 1]
+        embedded = tf.gather(self.weights["embedding"], x)
+        return tf.nn.softmax(self.logits(embedded))[:, 1]
 
     def train_steps(self, x, y):
         """A step of Adam for each of n batches: x int [n, B, T], labels y int [n, B], 1 = real.
@@ -136,7 +135,8 @@ def convolve_and_max(e, w):
     """
     f, emb, _, n = w.shape
     places = e.shape[1] - f + 1
-    windows = tf.gather(e, np.arange(places)[:, None] + np.arange(f), axis=1)
+    times = np.arange(places)[:, None] + np.arange(f)  # of each window
+    windows = tf.gather(e, times, axis=1)
     windows = tf.reshape(windows, [-1, f * emb])
     responses = tf.matmul(windows, tf.reshape(w, [f * emb, n]))
     responses = tf.reshape(responses, [-1, places, n])

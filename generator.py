@@ -92,7 +92,8 @@ class LSTM(tf.Module):
         h, _ = tf.scan(lambda state, e: self.step(e, state), embedded, (zeros, zeros))
         h = tf.reshape(tf.transpose(h, [1, 0, 2]), [-1, self.hidden_dim])
         logits = h @ self.weights["W_out"] + self.weights["b_out"]
-        log_prob = tf.gather(tf.nn.log_softmax(logits), tf.reshape(x, [-1]), batch_dims=1)
+        log_probs = tf.nn.log_softmax(logits)
+        log_prob = tf.gather(log_probs, tf.reshape(x, [-1]), batch_dims=1)
         return tf.reshape(log_prob, x.shape)
 
     def sample(self, num, prefix=(), temperature=1.0):
@@ -188,8 +189,7 @@ class Generator(LSTM):
             loss = -tf.reduce_sum(weight * tf.maximum(log_prob, LOG_FLOOR))
         _, *weights = self.weights.values()
         gradients = tape.gradient(loss, [embedded, *weights])
-        # The norm counts each looked-up row on its own, as the authors' does. Only then are the
-        # rows of one token summed.
+        # The norm counts each looked-up row on its own, as the authors' does; then rows are summed.
         (rows, *others), _ = tf.clip_by_global_norm(gradients, self.grad_clip)
         rows = tf.math.unsorted_segment_sum(rows, inputs, self.vocab_size)
         return loss, [rows, *others]
