@@ -319,5 +319,5 @@ def test_the_readme_s_recipes_work(finished, tmp_path):
     code, _, err = experiment.run(folder)
     assert code == 0, err
     rows = experiment.metrics(folder)
-    assert float(rows[1]["nll_oracle"]) < 3.6  # an untrained generator has 3.8
+    assert 3.2 < float(rows[1]["nll_oracle"]) < 3.6  # the oracle has 3.0, no training 3.8
     assert 0 < float(rows[0]["reward_mean"]) < 1 and "dis_loss" not in rows[0]
