@@ -91,21 +91,18 @@ class Discriminator(tf.Module):
         l2_reg_lambda / 2 times the squared weights of the output layer.
         """
         x = check_tokens(x, (None, None, self.sequence_length), self.vocab_size)
-        return self._train_steps(x, check_tokens(y, x.shape[:2], 2, "y"))
+        y = check_tokens(y, x.shape[:2], 2, "y")
+        kept = self.rng.uniform([*x.shape[:2], self.num_features]) < self.dropout_keep_prob
+        return self._train_steps(x, y, kept)
 
-    @tf.function(reduce_retracing=True)
-    def _train_steps(self, x, y):
+    @tf.function(jit_compile=COMPILED, reduce_retracing=True)
+    def _train_steps(self, x, y, kept):
         losses = tf.TensorArray(tf.float32, len(x))
         for n in tf.range(len(x)):
-            kept = self.rng.uniform([x.shape[1], self.num_features]) < self.dropout_keep_prob
-            losses = losses.write(n, self._train_step(x[n], y[n], kept))
+            loss, gradients = self.gradients(x[n], y[n], kept[n])
+            self.optimizer.apply_gradients(zip(gradients, self.weights.values()))
+            losses = losses.write(n, loss)
         return losses.stack()
-
-    @tf.function(jit_compile=COMPILED)
-    def _train_step(self, x, y, kept):
-        loss, gradients = self.gradients(x, y, kept)
-        self.optimizer.apply_gradients(zip(gradients, self.weights.values()))
-        return loss
 
     def gradients(self, x, y, kept):
         """The training loss and its gradients, in the order of weights; kept as in logits."""
