@@ -75,12 +75,11 @@ def test_dropout_keeps_each_feature_with_its_probability_and_scales_what_it_keep
     assert abs(kept.mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / num)
 
 
-def test_the_step_as_compiled_for_a_gpu_is_the_step(monkeypatch):
+def test_the_steps_as_compiled_for_a_gpu_are_the_steps():
     source = Path(module.__file__).read_text()
     assert source.count("jit_compile=COMPILED") == 2
     compiled = {"__name__": "compiled"}
-    path = str(Path(module.__file__))
-    exec(compile(source.replace("=COMPILED", "=True"), path, "exec"), compiled)
+    exec(compile(source.replace("=COMPILED", "=True"), module.__file__, "exec"), compiled)
     sizes = {"sequence_length": 20, "vocab_size": 500, "embedding_dim": 16, "seed": 3}
     sizes |= {"filter_sizes": [1, 2, 5, 20], "num_filters": [40, 40, 30, 30]}
     rng = np.random.default_rng(0)
@@ -118,24 +117,13 @@ def test_same_seed_same_training_other_seed_other():
     assert results[0] == results[1] != results[2]
 
 
+TWO = some_batch(2)[0]
 BAD_BATCHES = {
-    "labels too many": (
-        some_batch(2)[0],
-        [0, 1, 1],
-        "y: expected integers of shape (1, 2), found int64",
-    ),
-    "labels of floats": (
-        some_batch(2)[0],
-        [0.0, 1.0],
-        "y: expected integers of shape (1, 2), found float",
-    ),
-    "labels beyond 1": (some_batch(2)[0], [0, 2], "y: expected integers from 0 to 1, found 2"),
+    "labels too many": (TWO, [0, 1, 1], "y: expected integers of shape (1, 2), found int64"),
+    "labels of floats": (TWO, [0.0, 1.0], "y: expected integers of shape (1, 2), found float"),
+    "labels beyond 1": (TWO, [0, 2], "y: expected integers from 0 to 1, found 2"),
     "tokens beyond V": (np.full([2, T], V), [0, 1], "x: expected integers from 0 to 11, found 12"),
-    "tokens too few": (
-        some_batch(2)[0][:, 1:],
-        [0, 1],
-        "x: expected integers of shape (None, None, 6)",
-    ),
+    "tokens too few": (TWO[:, 1:], [0, 1], "x: expected integers of shape (None, None, 6)"),
 }
 
 

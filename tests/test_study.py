@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import experiment
+import numpy as np
 import pytest
 
 REFERENCE = experiment.ROOT / "save/reference"
@@ -62,7 +63,11 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
         runpy.run_path(str(REFERENCE / "measure.py"))["read_settings"]()
 
 
-def test_the_discriminator_of_a_run_is_looked_at(folder):
+def test_the_discriminator_of_a_run_is_looked_at(folder, monkeypatch):
     done = run(folder, "rewards.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 4 and done.stdout.startswith("sequences,taken_for_real,")
+    monkeypatch.syspath_prepend(REFERENCE)
+    row = runpy.run_path(str(REFERENCE / "rewards.py"))["row"]
+    p = np.random.default_rng(0).permutation(200) / 200  # each sequence has p for an NLL, too
+    assert row(p, p, np.mean) == pytest.approx([0.495, 0.4975, 14950 / 19900, 0.4975, 0.9475])

@@ -191,10 +191,12 @@ if __name__ == "__main__":
         draw_logs(sys.argv[1:])
     else:
         runs, schedules = read_runs(), read_schedules()
-        published, ours = (
-            read_log(HERE / f"{name}.txt") for name in ("published", "seqgan-authors-oracle")
+        published, ours, default = (
+            read_log(HERE / f"{name}.txt")
+            for name in ("published", "seqgan-authors-oracle", "seqgan-our-oracle")
         )
-        print_table(runs, {"published log": published, "this program, seed 88": ours})
+        single = {"published log": published, "this program, seed 88": ours}
+        print_table(runs, single | {"the same on our oracle, the default run": default})
         print()
         print_schedules(schedules)
         draw_learning_curve(runs, published, ours)

@@ -4,7 +4,8 @@ python save/reference/rewards.py
 
 Prints, for the real sequences that it was trained on, for real ones that it has not seen, and for
 new ones of the generator: the share with a probability of being real above one half, the mean
-probability, and the share of all probability that the hundred most probable ones have.
+probability, the share of all probability that the hundred most probable ones have; and the NLL
+under the oracle of all, and of the most probable tenth (with a text: under the generator).
 """
 
 import os
@@ -22,6 +23,13 @@ from dataloader import read_checkpoint
 from discriminator import Discriminator
 from generator import Generator
 from rollout import Rollout
+
+
+def row(p, x, nll):
+    """What is printed of sequences x, their probabilities p [N], and a function for their NLL."""
+    best = np.argsort(p)[::-1]
+    tenth = x[best[: max(1, len(x) // 10)]]
+    return np.mean(p > 0.5), np.mean(p), p[best[:100]].sum() / p.sum(), nll(x), nll(tenth)
 
 
 def main():
@@ -42,13 +50,13 @@ def main():
     for variable, array in zip(sequence_gan.all_variables(**models), arrays, strict=True):
         variable.assign(array)
 
-    print("sequences,taken_for_real,mean_probability,share_of_the_best_100")
+    nll = (lambda x: generator.nll(x, data.end)) if c["TEXT_FILE"] else data.nll
+    print("sequences,taken_for_real,mean_probability,share_of_the_best_100,nll,nll_of_best_tenth")
     sets = {"real, trained on": data.positives, "real, new": data.held_out}
     sets["generated"] = generator.sample(len(data.positives)).numpy()
     for name, x in sets.items():
-        p = np.sort(discriminator.prob_real(x).numpy())
-        row = np.mean(p > 0.5), np.mean(p), p[-100:].sum() / p.sum()
-        print(f'"{name}"', *(f"{value:.4g}" for value in row), sep=",")
+        cells = row(discriminator.prob_real(x).numpy(), x, nll)
+        print(f'"{name}"', *(f"{value:.4g}" for value in cells), sep=",")
 
 
 if __name__ == "__main__":
