@@ -92,6 +92,7 @@ class Discriminator(tf.Module):
         """
         x = check_tokens(x, (None, None, self.sequence_length), self.vocab_size)
         y = check_tokens(y, x.shape[:2], 2, "y")
+        # Drawn here and not where it is compiled, so that a CPU and a GPU draw the same.
         kept = self.rng.uniform([*x.shape[:2], self.num_features]) < self.dropout_keep_prob
         return self._train_steps(x, y, kept)
 

@@ -196,7 +196,7 @@ if __name__ == "__main__":
             for name in ("published", "seqgan-authors-oracle", "seqgan-our-oracle")
         )
         single = {"published log": published, "this program, seed 88": ours}
-        print_table(runs, single | {"the same on our oracle, the default run": default})
+        print_table(runs, single | {"the default run, on our oracle": default})
         print()
         print_schedules(schedules)
         draw_learning_curve(runs, published, ours)

@@ -5,7 +5,7 @@ python save/reference/rewards.py
 Prints, for the real sequences that it was trained on, for real ones that it has not seen, and for
 new ones of the generator: the share with a probability of being real above one half, the mean
 probability, the share of all probability that the hundred most probable ones have; and the NLL
-under the oracle of all, and of the most probable tenth (with a text: under the generator).
+under the oracle of all, and of the most probable tenth. With a text it is the generator's own NLL.
 """
 
 import os
@@ -26,7 +26,7 @@ from rollout import Rollout
 
 
 def row(p, x, nll):
-    """What is printed of sequences x, their probabilities p [N], and a function for their NLL."""
+    """The figures of sequences x [N, T], probabilities p [N], by a function x -> mean NLL."""
     best = np.argsort(p)[::-1]
     tenth = x[best[: max(1, len(x) // 10)]]
     return np.mean(p > 0.5), np.mean(p), p[best[:100]].sum() / p.sum(), nll(x), nll(tenth)
