@@ -1,5 +1,9 @@
 import os
+import tempfile
 
+if "TF_XLA_FLAGS" not in os.environ:  # the many processes of the tests compile each thing once
+    compiled = tempfile.TemporaryDirectory()
+    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={compiled.name}"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share a GPU
 
