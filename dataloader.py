@@ -221,17 +221,16 @@ def keep_aside(paths):
 
 
 def plot_metrics(rows, mle_epochs, path):
-    """Draw what of the metrics, [{name: value}], evaluations measured: NLLs and, below, BLEU."""
+    """Draw what evaluations measured, of the metrics [{name: value}]: NLLs and, below, BLEU."""
     from matplotlib.figure import Figure  # its import takes a second, and a run can do without
 
     rows = [row for row in rows if "nll_test" in row]
     x = [row["epoch"] + mle_epochs * (row["stage"] == "adversarial") for row in rows]
     figure = Figure(figsize=(7, 7), layout="constrained")
     for panel, kind in zip(figure.subplots(2, sharex=True), ("nll", "bleu")):
-        for name in [name for row in rows[:1] for name in row if kind in name]:
+        for name in [name for name in rows[0] if kind in name]:
             panel.plot(x, [row[name] for row in rows], ".-", label=name)
-        if rows:
-            panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         panel.axvline(mle_epochs, color="gray", linestyle="--")
         panel.set(xlabel="epoch: MLE, then adversarial training", ylabel=kind.upper())
     data = io.BytesIO()

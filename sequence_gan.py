@@ -225,7 +225,8 @@ class Run:
                 self.bar.update()
 
     def measure(self, stage, epoch, **values):
-        """A row of the metrics, shown; raises FloatingPointError if a value is not finite."""
+        """A row of the metrics, shown; that of an evaluation is drawn, too. Raises
+        FloatingPointError if a value is not finite."""
         row = {"stage": stage, "epoch": epoch, "seconds": round(time.monotonic() - self.started)}
         for name, value in values.items():
             row[name] = float(f"{value:g}")
@@ -239,19 +240,20 @@ class Run:
         columns = list(dict.fromkeys(name for row in rows for name in row))
         table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
         write_file(METRICS_FILE, "".join(",".join(map(str, line)) + "\n" for line in table))
+        if "nll_test" in values:
+            try:
+                dataloader.plot_metrics(rows, PRE_EPOCH_NUM, PICTURE_FILE)
+            except Exception as error:  # of a library that the experiment does not need
+                tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
 
     def log(self, line):
-        """A line of the experiment log, and of the screen; the picture is drawn anew."""
+        """A line of the experiment log, and of the screen."""
         self.record["log"] += f"{line}\n"
         with open(LOG_FILE, "a") as file:
             file.write(f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
         tqdm.write(line)
-        try:
-            dataloader.plot_metrics(self.record["rows"], PRE_EPOCH_NUM, PICTURE_FILE)
-        except Exception as error:  # of a library that the experiment does not need
-            tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
 
     def save(self, finished=False):
         """Write all that the run goes on from, in one step."""
