@@ -52,8 +52,8 @@ class LSTM(tf.Module):
         for weight, array in zip(self.weights.values(), check_arrays(params, self.shapes)):
             weight.assign(array)
 
-    def step(self, x, state):
-        """One step (paper, eq. 9): embedded tokens x [N, E], state (h, c) [N, H] each -> state."""
+    def step(self, state, x):
+        """One step (paper, eq. 9): state (h, c), [N, H] each, embedded tokens x [N, E] -> state."""
         h, c = state
         w = self.weights
         i = tf.sigmoid(x @ w["Wi"] + h @ w["Ui"] + w["bi"])  # input gate
@@ -89,7 +89,7 @@ class LSTM(tf.Module):
         """log p(token | prefix) of x [B, T], [B, T], given its embedded inputs."""
         zeros = tf.zeros([len(x), self.hidden_dim])
         embedded = tf.transpose(embedded, [1, 0, 2])
-        h, _ = tf.scan(lambda state, e: self.step(e, state), embedded, (zeros, zeros))
+        h, _ = tf.scan(self.step, embedded, (zeros, zeros))
         h = tf.reshape(tf.transpose(h, [1, 0, 2]), [-1, self.hidden_dim])
         logits = h @ self.weights["W_out"] + self.weights["b_out"]
         log_probs = tf.nn.log_softmax(logits)
@@ -121,17 +121,17 @@ class LSTM(tf.Module):
         zeros = tf.zeros([len(x), self.hidden_dim])
         start = tf.fill([len(x)], self.start_token)
         x, uniform = tf.transpose(x), tf.transpose(uniform, [1, 0, 2])
-        state = self.step(tf.gather(embeddings, start), (zeros, zeros))
+        state = self.step((zeros, zeros), tf.gather(embeddings, start))
 
         t = 0  # with loops over tf.range it would be compiled anew for each `given`
         while t < given:
-            state = self.step(tf.gather(embeddings, x[t]), state)
+            state = self.step(state, tf.gather(embeddings, x[t]))
             t += 1
         while t < self.sequence_length:
             token = draw(state[0], w, uniform[t])
             token = tf.minimum(token, self.vocab_size - 1)  # where logits are NaN
             x = tf.tensor_scatter_nd_update(x, [[t]], token[None])
-            state = self.step(tf.gather(embeddings, token), state)
+            state = self.step(state, tf.gather(embeddings, token))
             t += 1
         return tf.transpose(x)
 
@@ -228,7 +228,8 @@ def draw(h, w, uniform):
 def inverse_cdf(weights, uniform):
     """Indices drawn in proportion to weights [N, M], by uniform random numbers [N]."""
     sums = tf.cumsum(weights, axis=1)
+    target = uniform * sums[:, -1]
     # Sums are rounded: a place without weight must not be reached.
-    reached = (sums > (uniform * sums[:, -1])[:, None]) & (weights > 0)
+    reached = (sums > target[:, None]) & (weights > 0)
     places = tf.range(weights.shape[1])
     return tf.reduce_min(tf.where(reached, places, places[-1]), 1)

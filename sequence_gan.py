@@ -225,8 +225,7 @@ class Run:
                 self.bar.update()
 
     def measure(self, stage, epoch, **values):
-        """A row of the metrics, shown; that of an evaluation is drawn, too. Raises
-        FloatingPointError if a value is not finite."""
+        """A row of the metrics, shown; raises FloatingPointError if a value is not finite."""
         row = {"stage": stage, "epoch": epoch, "seconds": round(time.monotonic() - self.started)}
         for name, value in values.items():
             row[name] = float(f"{value:g}")
