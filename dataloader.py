@@ -1,12 +1,9 @@
-"""Data: a text of one's own, batches, checks, files. N = any number, T = sequence length."""
+"""Data: a text of one's own, batches, BLEU, checks, files. N = any number, T = sequence length."""
 
 import collections
-import io
 import itertools
-import json
+import numbers
 import os
-import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +20,19 @@ class Text:
     """A text in place of the oracle: a sequence a line, blanks between its words.
 
     END ends a line and fills it up, UNKNOWN stands for words that are not among the vocab_size - 2
-    most frequent ones. Without a test_file a tenth of the lines, drawn by the seed, is held out.
-    words[k] is word k; positives and held_out are the lines, int32 [N, T]. Raises InputError.
+    most frequent ones or, if a trained generator's words are given, not among these. Without a
+    test_file a tenth of the lines, drawn by the seed, is held out. words[k] is word k; positives
+    and held_out are the lines, int32 [N, T]. Raises InputError.
     """
 
-    end, bleu_orders, num_eval = END, (2, 3, 4, 5), 1000  # num_eval: sequences of an evaluation
+    end = END
+    bleu_orders = (2, 3, 4, 5)
+    num_eval = 1000  # sequences drawn for an evaluation
     judge = "nll_test"  # the measure that the log holds
 
-    def __init__(self, text_file, test_file, vocab_size, sequence_length, seed):
+    def __init__(self, text_file, test_file, vocab_size, sequence_length, seed, words=None):
+        check_number("vocab_size", vocab_size, 3, 10**6)
+        check_number("sequence_length", sequence_length, 1, 10**6)
         lines = read_lines(text_file)
         if test_file:
             test = read_lines(test_file)
@@ -38,14 +40,17 @@ class Text:
             held = np.random.default_rng(seed).permutation(len(lines)) < len(lines) / 10
             test = list(itertools.compress(lines, held))
             lines = list(itertools.compress(lines, ~held))
-        counts = collections.Counter(itertools.chain.from_iterable(lines))
-        self.words = MARKS + [word for word, _ in counts.most_common(vocab_size - len(MARKS))]
-        self.vocab_size = len(self.words)
-        self.positives = self._numbers(lines, sequence_length)
-        self.held_out = self._numbers(test, sequence_length)
-        self._describe(text_file, lines, len(counts))
         if not lines:
             raise InputError(f"{text_file}: expected a line for each sequence, found one line")
+
+        counts = collections.Counter(itertools.chain.from_iterable(lines))
+        if words is None:
+            frequent = counts.most_common(vocab_size - len(MARKS))
+            words = MARKS + [word for word, _ in frequent]
+        self.words, self.vocab_size = words, len(words)
+        self.positives = self._numbers(lines, sequence_length)
+        self.held_out = self._numbers(test, sequence_length)
+        self._report(text_file, lines, test, counts)
         if (self.positives <= UNKNOWN).all() or (self.held_out <= UNKNOWN).all():
             raise InputError(f"{test_file or text_file}: no word held out is among those to learn")
 
@@ -56,25 +61,44 @@ class Text:
             row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:sequence_length]]
         return x
 
-    def _describe(self, path, lines, distinct):
-        """Print what is known of the text, and what looks wrong with it."""
-        total = sum(map(len, lines))
-        cut = sum(len(line) > self.positives.shape[1] for line in lines)
-        unknown = np.sum(self.positives == UNKNOWN) / max(np.sum(self.positives != END), 1)
-        print(f"{path}: {len(lines)} lines to learn, {len(self.held_out)} held out, {cut} cut;")
-        print(f"  {total / max(len(lines), 1):.1f} words a line, {distinct} different ones")
-        if self.vocab_size < distinct + len(MARKS):
-            print(f"  {unknown:.1%} unknown; VOCAB_SIZE = {distinct + len(MARKS)} would know all")
-        if sum(len(line) == 1 for line in lines) > len(lines) / 2:
-            print("  Most lines are one word. To learn characters, put blanks between them.")
-        ends = collections.Counter(line[-1] for line in lines if line[-2:-1] == line[-1:])
-        for word, count in ends.most_common(1):
-            if count > 0.9 * len(lines):
-                print(f"  Nearly every line ends in several {word!r}: they flatter every measure.")
+    def _report(self, path, lines, test, counts):
+        """Print how many lines there are, and what else is worth knowing of the text."""
+        print(f"{path}: {len(lines)} lines to learn, {len(test)} held out")
+        length = self.positives.shape[1]
+        longest = max(len(line) for line in lines)
+        cut = sum(len(line) > length for line in lines)
+        if cut:
+            print(f"  {cut} lines are cut. SEQ_LENGTH = {longest} would cut none.")
+        padding = np.mean(self.positives == END)
+        if padding > 0.5:
+            print(f"  {padding:.0%} is padding. The longest line has {longest} words.")
+
+        unknown = set(counts).difference(self.words)
+        if unknown:
+            share = sum(counts[word] for word in unknown) / sum(counts.values())
+            print(f"  {len(unknown)} of {len(counts)} words are unknown, {share:.1%} of the text.")
+            print(f"  All would be known with VOCAB_SIZE = {len(counts) + len(MARKS)}.")
+        single = sum(len(line) == 1 for line in lines)
+        if single > len(lines) / 2 and len(counts) > len(lines) / 2:
+            print("  Most lines are one word, and words seldom recur. If characters are to be")
+            print("  learned, README.md, 'A text of your own', shows how to take lines apart.")
+
+        known = {tuple(line) for line in lines}
+        repeated = len(lines) - len(known)
+        if repeated > len(lines) / 10:
+            print(f"  {repeated} lines to learn occur before among them.")
+        learned = sum(tuple(line) in known for line in test)
+        if learned > len(test) / 10:
+            print(f"  {learned} held-out lines are among those to learn: nll_test is too good.")
+        for place, where in (0, "begins with"), (-1, "ends in"):
+            ((word, count),) = collections.Counter(line[place] for line in lines).most_common(1)
+            if count > 0.9 * len(lines) and len(word) > 1:
+                print(f"  Nearly every line {where} {word!r}, which flatters every measure.")
 
     def measure(self, generator, samples):
-        """{name: value}: the NLL of the held-out lines by generator, in nats per token."""
-        return {"nll_test": generator.nll(self.held_out, END)}
+        """{name: value} in nats per token: the NLL of the held-out lines by generator, and its
+        entropy, the NLL of its own samples, int [N, T]."""
+        return {"nll_test": generator.nll(self.held_out), "entropy": generator.nll(samples)}
 
 
 def read_lines(path):
@@ -96,49 +120,119 @@ def read_lines(path):
 
 def token_text(x, words=None):
     """Sequences x, int [N, T], one a line: in decimal, or in words, each up to its first END."""
-    rows = np.asarray(x).tolist()
-    if words:
-        rows = [[words[t] for t in itertools.takewhile(lambda t: t != END, row)] for row in rows]
-    return "".join(" ".join(map(str, row)) + "\n" for row in rows)
+    lines = []
+    for row in np.asarray(x).tolist():
+        if words:
+            row = [words[token] for token in itertools.takewhile(lambda token: token != END, row)]
+        lines.append(" ".join(map(str, row)) + "\n")
+    return "".join(lines)
 
 
 def lengths(x, end):
-    """The number of tokens before the first `end`, of each row of x [N, T]; [N]."""
-    return np.sum(np.cumsum(np.asarray(x) == end, axis=1) == 0, axis=1)
+    """The number of tokens before the first `end`, if any, of each row of x [N, T]; [N]."""
+    x = np.asarray(x)
+    if end is None:
+        return np.full(len(x), x.shape[1])
+    return np.sum(np.cumsum(x == end, axis=1) == 0, axis=1)
 
 
 def pieces(x, size):
-    """Cut x [N, ...] into pieces of at most so many rows."""
+    """Cut x [N, ...] in order into pieces of so many rows; the last one may be shorter."""
     return [x[start : start + size] for start in range(0, len(x), size)]
-
-
-def batches(x, batch_size):
-    """Cut x [N, ...] in order into [N // batch_size, batch_size, ...]; the remainder is dropped."""
-    n = len(x) // batch_size
-    return x[: n * batch_size].reshape(n, batch_size, *x.shape[1:])
 
 
 def labelled_batches(positives, negatives, batch_size, rng):
     """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng:
-    x int32 [n, batch_size, T] and y int32 [n, batch_size]."""
+    x int32 [n, batch_size, T] and y int32 [n, batch_size]; a remainder is dropped."""
     x = np.concatenate([positives, negatives])
     y = np.repeat(np.int32([1, 0]), [len(positives), len(negatives)])
-    order = rng.permutation(len(x))
-    return batches(x[order], batch_size), batches(y[order], batch_size)
+    n = len(x) // batch_size
+    order = rng.permutation(len(x))[: n * batch_size]
+    return x[order].reshape(n, batch_size, -1), y[order].reshape(n, batch_size)
 
 
-def check_number(name, value, least, most, kinds=(int,)):
-    """Raise InputError naming the number unless it is of one of the kinds and within bounds."""
-    if type(value) not in kinds or not least <= value <= most:
-        what = "a number" if float in kinds else "a whole number"
+class Bleu:
+    """Sentence BLEU-n of sequences against all references, int [R, T] (Papineni et al., 2002).
+
+    Orders 1 to n weigh alike; an order without a match counts a tenth of one (method1 of NLTK), and
+    without a common token BLEU is 0. `end` and what follows it do not count.
+    """
+
+    def __init__(self, references, n, end=None):
+        check_number("n", n, 1, 100)
+        references = check_tokens(references, (None, None), 2**31, "references")
+        self.n, self.end = n, end
+        self.lengths = collections.Counter()
+        self.counts = {}  # {n-gram: its largest count in a reference, and the second largest}
+        for row in self._rows(references):
+            self.lengths[len(row)] += 1
+            for gram, count in self._ngrams(row).items():
+                first, second = self.counts.get(gram, (0, 0))
+                self.counts[gram] = max(first, count), max(second, min(first, count))
+
+    def __call__(self, x, among_references=False):
+        """BLEU of each row of x, int [N, T], or of each reference among the others; float32 [N]."""
+        x = check_tokens(x, (None, None), 2**31)
+        return np.float32([self._score(row, among_references) for row in self._rows(x)])
+
+    def _rows(self, x):
+        return [row[:length] for row, length in zip(np.asarray(x).tolist(), lengths(x, self.end))]
+
+    def _ngrams(self, row):
+        """{n-gram: count} of all orders from 1 to n."""
+        grams = collections.Counter()
+        for order in range(1, self.n + 1):
+            grams.update(tuple(row[k : k + order]) for k in range(len(row) - order + 1))
+        return grams
+
+    def _score(self, row, among_references):
+        matches = np.zeros(self.n)
+        for gram, count in self._ngrams(row).items():
+            first, second = self.counts.get(gram, (0, 0))
+            most = second if among_references and count == first else first
+            matches[len(gram) - 1] += min(count, most)
+        if matches[0] == 0:
+            return 0.0
+        possible = np.maximum(len(row) - np.arange(self.n), 1)
+        precision = np.exp(np.mean(np.log(np.maximum(matches, 0.1) / possible)))
+
+        others = self.lengths - collections.Counter([len(row)] if among_references else [])
+        closest = min(others, key=lambda length: (abs(length - len(row)), length))
+        return precision * np.exp(min(0, 1 - closest / len(row)))
+
+
+def self_bleu(x, n, end=None):
+    """Mean BLEU-n of the rows of x, int [N, T], each against the others (Zhu et al., 2018)."""
+    if len(x) < 2:
+        raise InputError(f"x: expected two sequences or more, found {len(x)}")
+    return float(np.mean(Bleu(x, n, end)(x, among_references=True)))
+
+
+def check_number(name, value, least, most, whole=True):
+    """Raise InputError naming the number unless it is within bounds, and a whole one if need be."""
+    kind = numbers.Integral if whole else numbers.Real
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if not fits or not least <= value <= most:
+        what = "a whole number" if whole else "a number"
         raise InputError(f"{name}: expected {what} from {least} to {most}, found {value!r:.50}")
+
+
+def check_numbers(name, values, most):
+    """Raise InputError naming the list unless it holds whole numbers from 1 to most."""
+    if not isinstance(values, list | tuple) or not values:
+        raise InputError(f"{name}: expected a list of numbers, found {values!r:.50}")
+    for value in values:
+        check_number(f"{name}, each number", value, 1, most)
 
 
 def check_tokens(x, shape, number, what="x"):
     """x as int32; InputError unless integers from 0 to number - 1, of a shape (None: any but 0)."""
     x = np.asarray(x)
-    fits = len(x.shape) == len(shape) and all(n and s in (None, n) for n, s in zip(x.shape, shape))
-    if not fits or x.dtype.kind not in "iu":
+    fits = x.dtype.kind in "iu" and x.ndim == len(shape) and x.size > 0
+    for found, expected in zip(x.shape, shape):
+        if expected not in (None, found):
+            fits = False
+    if not fits:
         raise InputError(f"{what}: expected integers of shape {shape}, found {x.dtype} {x.shape}")
     if x.min() < 0 or x.max() >= number:
         wrong = x[(x < 0) | (x >= number)][0]
@@ -146,16 +240,22 @@ def check_tokens(x, shape, number, what="x"):
     return x.astype(np.int32, copy=False)
 
 
-def check_arrays(arrays, shapes):
-    """Arrays as float32; InputError naming one that is not of finite floats of its shape."""
+def check_arrays(arrays, shapes, where=None):
+    """Arrays as float32; InputError naming one that is not of finite floats of its shape, and
+    where it was found."""
+    where = f"{where}: " if where else ""
     if len(arrays) != len(shapes):
-        raise InputError(f"expected the {len(shapes)} arrays {list(shapes)}, found {len(arrays)}")
+        what = f"the {len(shapes)} arrays {list(shapes)}"
+        raise InputError(f"{where}expected {what}, found {len(arrays)}")
+    checked = []
     for array, (name, shape) in zip(arrays, shapes.items()):
-        if np.shape(array) != tuple(shape):
-            raise InputError(f"{name}: expected shape {tuple(shape)}, found {np.shape(array)}")
-        if np.asarray(array).dtype.kind != "f" or not np.isfinite(np.float32(array)).all():
-            raise InputError(f"{name}: expected finite floating-point numbers, found others")
-    return [np.float32(array) for array in arrays]
+        array = np.asarray(array)
+        if array.shape != tuple(shape):
+            raise InputError(f"{where}{name}: expected shape {tuple(shape)}, found {array.shape}")
+        if array.dtype.kind != "f" or not np.isfinite(np.float32(array)).all():
+            raise InputError(f"{where}{name}: expected finite floating-point numbers, found others")
+        checked.append(np.float32(array))
+    return checked
 
 
 def write_file(path, data):
@@ -172,67 +272,10 @@ def write_file(path, data):
         raise OSError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def write_checkpoint(path, record, variables):
-    """Write a record, of what JSON can hold, and the values of variables, in one step."""
-    data = io.BytesIO()
-    np.savez(data, json.dumps(record), *(variable.numpy() for variable in variables))
-    write_file(path, data.getvalue())
-
-
-def read_checkpoint(path):
-    """The record and arrays of a checkpoint; ({}, []) where there is none."""
-    if not os.path.exists(path):
-        return {}, []
-    try:
-        with np.load(path) as file:
-            record, *arrays = file.values()
-        return json.loads(str(record)), arrays
-    except Exception:  # whatever a damaged file provokes in its reader
-        raise InputError(f"{path}: cannot be read; move it away to start afresh") from None
-
-
-def goes_on(record, now):
-    """Whether a start with the settings `now` goes on with the run of a record, or begins one;
-    InputError if that run is unfinished and had other settings than a TOTAL_BATCH to come."""
-    was, done = record["settings"], record["done"].get("adversarial", 0)
-    changed = [name for name in was | now if was.get(name) != now.get(name)]
-    if changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done:
-        return True  # unfinished, or made longer
-    if record["finished"]:
-        return False
-    if not changed:
-        return True  # killed between its last epoch and its end
-    values = {name: f" was {was.get(name)!r}, is {now.get(name)!r}" for name in changed}
-    changes = ", ".join(name + (values[name] if name.isupper() else "") for name in changed)
-    what = f"the run in save/checkpoint.npz is unfinished, and this has changed since: {changes}"
-    raise InputError(f"{what}; put it back to go on, or delete that file to start afresh")
-
-
-def keep_aside(paths):
-    """Move those files that exist from save/ to a new folder save/run-<time>, and say so."""
-    paths = [path for path in paths if os.path.lexists(path)]
-    if not paths:
-        return
-    folder = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
-    os.makedirs(folder)
-    for path in paths:
-        shutil.move(path, folder)
-    print(f"Moved to {folder}: {', '.join(map(os.path.basename, paths))}")
-
-
-def plot_metrics(rows, mle_epochs, path):
-    """Draw what evaluations measured, of the metrics [{name: value}]: NLLs and, below, BLEU."""
-    from matplotlib.figure import Figure  # its import takes a second, and a run can do without
-
-    rows = [row for row in rows if "nll_test" in row]
-    x = [row["epoch"] + mle_epochs * (row["stage"] == "adversarial") for row in rows]
-    figure = Figure(figsize=(7, 7), layout="constrained")
-    for panel, kind in zip(figure.subplots(2, sharex=True), ("nll", "bleu")):
-        for name in [name for name in rows[0] if kind in name]:
-            panel.plot(x, [row[name] for row in rows], ".-", label=name)
-        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        panel.axvline(mle_epochs, color="gray", linestyle="--")
-        panel.set(xlabel="epoch: MLE, then adversarial training", ylabel=kind.upper())
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=150)
-    write_file(path, data.getvalue())
+def adam_state(prefix, optimizer, weights):
+    """{name: tf.Variable} of what TensorFlow 1's Adam keeps of weights {name: tf.Variable}."""
+    state = dict(zip([f"{prefix}/beta1", f"{prefix}/beta2"], optimizer._get_beta_accumulators()))
+    for name, weight in weights.items():
+        state[f"{prefix}/{name}/m"] = optimizer.get_slot(weight, "m")
+        state[f"{prefix}/{name}/v"] = optimizer.get_slot(weight, "v")
+    return state

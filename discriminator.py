@@ -4,7 +4,8 @@ B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number o
 import numpy as np
 import tensorflow as tf
 
-from dataloader import check_tokens, pieces
+import dataloader
+from dataloader import InputError, check_arrays, check_number, check_tokens, pieces
 
 # On a GPU launching small kernels would take most of a step; on a CPU XLA takes 1.7 times as long.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
@@ -26,30 +27,50 @@ class Discriminator(tf.Module):
         dropout_keep_prob=0.75, l2_reg_lambda=0.2, learning_rate=1e-4, seed=0,
     ):  # fmt: skip
         super().__init__()
+        check_number("sequence_length", sequence_length, 1, 10**6)
+        check_number("vocab_size", vocab_size, 2, 10**7)
+        check_number("embedding_dim", embedding_dim, 1, 10**6)
+        dataloader.check_numbers("filter_sizes", filter_sizes, sequence_length)
+        dataloader.check_numbers("num_filters", num_filters, 10**6)
+        if not len(set(filter_sizes)) == len(filter_sizes) == len(num_filters):
+            raise InputError("filter_sizes: expected different ones, one for each of num_filters")
+        check_number("dropout_keep_prob", dropout_keep_prob, 1e-6, 1, whole=False)
+        check_number("l2_reg_lambda", l2_reg_lambda, 0, 1e30, whole=False)
+        check_number("learning_rate", learning_rate, 0, 1, whole=False)
+        check_number("seed", seed, 0, 2**64 - 1)
+
         self.sequence_length, self.vocab_size = sequence_length, vocab_size
         self.filter_sizes = tuple(filter_sizes)
         self.dropout_keep_prob, self.l2_reg_lambda = dropout_keep_prob, l2_reg_lambda
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
-
         self.num_features = p = sum(num_filters)
-        glorot = np.sqrt(3 / p)  # the limit, of a bias, too: fan in = fan out = P
+        glorot = np.sqrt(3 / p)  # the limit, also of a bias: fan in = fan out = P
 
-        def truncated_normal(*shape):
+        def uniform(shape, limit):
+            return self.rng.uniform(shape, -limit, limit)
+
+        def truncated_normal(shape):
             return self.rng.truncated_normal(shape, stddev=0.1)
 
-        values = {"embedding": self.rng.uniform([vocab_size, embedding_dim], -1, 1)}
+        values = {"embedding": uniform([vocab_size, embedding_dim], 1.0)}
         for f, n in zip(filter_sizes, num_filters):
-            values[f"conv-maxpool-{f}/W"] = truncated_normal(f, embedding_dim, 1, n)
+            values[f"conv-maxpool-{f}/W"] = truncated_normal([f, embedding_dim, 1, n])
             values[f"conv-maxpool-{f}/b"] = tf.fill([n], 0.1)
         for branch in ("lin", "gate"):  # of the highway layer; matrices as [out, in]
-            values[f"highway_{branch}/Matrix"] = self.rng.uniform([p, p], -glorot, glorot)
-            values[f"highway_{branch}/Bias"] = self.rng.uniform([p], -glorot, glorot)
-        values |= {"output/W": truncated_normal(p, 2), "output/b": tf.fill([2], 0.1)}
-        self.weights = {name: tf.Variable(value) for name, value in values.items()}
+            values[f"highway_{branch}/Matrix"] = uniform([p, p], glorot)
+            values[f"highway_{branch}/Bias"] = uniform([p], glorot)
+        values["output/W"] = truncated_normal([p, 2])
+        values["output/b"] = tf.fill([2], 0.1)
+        self.weights = {name: tf.Variable(v) for name, v in values.items()}
 
         # TensorFlow 1's Adam: one fused kernel a variable, where Keras 3's takes several.
         self.optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         self.optimizer._create_slots(list(self.weights.values()))  # before a tf.function needs them
+
+    def state(self):
+        """{name: tf.Variable} of all that a step changes."""
+        adam = dataloader.adam_state("adam", self.optimizer, self.weights)
+        return {**self.weights, **adam, "random state": self.rng.state}
 
     def features(self, embedded):
         """ReLU of the largest response of every filter over time: [B, T, E] -> [B, P]."""
@@ -115,10 +136,33 @@ class Discriminator(tf.Module):
             entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
             penalty = sum(tf.nn.l2_loss(self.weights[f"output/{name}"]) for name in "Wb")
             loss = tf.reduce_mean(entropy) + self.l2_reg_lambda * penalty
-        _, *weights = self.weights.values()
-        rows, *others = tape.gradient(loss, [embedded, *weights])
+        others = list(self.weights.values())[1:]
+        gradients = tape.gradient(loss, [embedded, *others])
         # A dense gradient of the embedding: Adam moves every row in any case.
-        return loss, [tf.math.unsorted_segment_sum(rows, x, self.vocab_size), *others]
+        gradients[0] = tf.math.unsorted_segment_sum(gradients[0], x, self.vocab_size)
+        return loss, gradients
+
+
+def check_discriminator(discriminator, x):
+    """Raise InputError unless a discriminator, which may be one of your own, can be trained and
+    resumed: from the same state() two steps on x, int [N, T], must always have the same losses."""
+    if not hasattr(discriminator, "state"):
+        raise InputError("discriminator: expected a method state(), found none")
+    check_arrays([discriminator.prob_real(x)], {"prob_real(x)": (len(x),)})
+    state = {name: variable.numpy() for name, variable in discriminator.state().items()}
+    batches, labels = np.stack([x, x]), np.tile(np.arange(len(x)) % 2, [2, 1])
+    losses = []
+    for _ in range(2):
+        losses.append(np.asarray(discriminator.train_steps(batches, labels)))
+        check_arrays([losses[-1]], {"train_steps(x, y)": (2,)})
+        variables = discriminator.state()
+        if variables.keys() != state.keys():
+            new = sorted(variables.keys() - state.keys())
+            raise InputError(f"discriminator: these are made by the first step only: {new}")
+        for name, variable in variables.items():
+            variable.assign(state[name])
+    if not np.allclose(*losses, rtol=1e-5, atol=0):
+        raise InputError("discriminator: its state() lacks something that a step changes")
 
 
 # --------------------------------------------------------------------------------------------------

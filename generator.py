@@ -1,13 +1,27 @@
 """The LSTM language model, and the generator (paper, "The Generative Model for Sequences").
 B = batch, N = any number, T = sequence length, V = vocabulary, E = embedding, H = hidden size."""
 
+import contextlib
+import hashlib
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
 import dataloader
-from dataloader import InputError, check_arrays, check_tokens
+from dataloader import END, InputError, check_arrays, check_number, check_tokens, pieces
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
+# Logits of one call of log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
+LOGITS = 166_400_000 if tf.config.list_physical_devices("GPU") else 12_800_000
+# A pickle can run code when it is read. These two are the authors', and are known not to.
+PUBLISHED = {
+    "6a0b3b967aa03a952b353709493e2b430fc261d15f9dd658823019b4eaab6c1c",  # target_params.pkl
+    "5ac794a695dd6e0eb2bb689f3dfda55e4e0053e8c0399e6242630a95f1e60e8a",  # target_params_py3.pkl
+}
 
 
 def param_shapes(vocab_size, emb_dim, hidden_dim):
@@ -20,37 +34,62 @@ def param_shapes(vocab_size, emb_dim, hidden_dim):
     return shapes | {"W_out": (hidden_dim, vocab_size), "b_out": (vocab_size,)}
 
 
+def check_params(params, sizes, source):
+    """The 15 arrays as float32; InputError unless they fit sizes, which are V, E and H."""
+    where = f"{source}, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {sizes}"
+    return check_arrays(params, param_shapes(*sizes), where)
+
+
 class LSTM(tf.Module):
     """Language model over token sequences: oracle, generator and rollout policy are each one.
 
     Args:
       params: 15 float arrays as in param_shapes; InputError names one that does not fit.
       sequence_length, start_token: T; the input before the first token of a sequence.
+      words: of a text, words[k] being token k. Then END ends a sequence: what follows it is END,
+        too, and does not count. Without words every token counts.
       seed: of sampling, 0 to 2**64 - 1.
     """
 
-    def __init__(self, params, sequence_length, start_token=0, seed=0):
+    def __init__(self, params, sequence_length, start_token=0, words=None, seed=0):
         super().__init__()
         embeddings, w_out = params[0], params[-2]
         if np.ndim(embeddings) != 2 or np.ndim(w_out) != 2:
             raise InputError("expected 15 arrays as in param_shapes, found matrices missing")
         self.vocab_size, self.emb_dim = np.shape(embeddings)
         self.hidden_dim = len(w_out)
-        self.shapes = param_shapes(self.vocab_size, self.emb_dim, self.hidden_dim)
-        params = check_arrays(params, self.shapes)
-        self.sequence_length, self.start_token = sequence_length, start_token
+        sizes = self.vocab_size, self.emb_dim, self.hidden_dim
+        params = check_params(params, sizes, "params")
+        check_number("sequence_length", sequence_length, 1, 10**6)
+        check_number("start_token", start_token, 0, self.vocab_size - 1)
+        check_number("seed", seed, 0, 2**64 - 1)
+        if words and len(words) != self.vocab_size:
+            raise InputError(f"words: expected {self.vocab_size}, found {len(words)}")
+
+        self.sequence_length, self.start_token, self.words = sequence_length, start_token, words
         self.input_shape = (None, sequence_length)
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
-        self.weights = {name: tf.Variable(p) for name, p in zip(self.shapes, params)}
+        self.weights = {name: tf.Variable(p) for name, p in zip(PARAM_NAMES, params)}
+
+    def state(self):
+        """{name: tf.Variable} of all that a step or a draw changes."""
+        return {**self.weights, "random state": self.rng.state}
 
     def get_params(self):
         """The 15 NumPy arrays, in the order of param_shapes."""
         return [weight.numpy() for weight in self.weights.values()]
 
-    def set_params(self, params):
-        """Take 15 arrays; raises InputError naming the one that does not fit."""
-        for weight, array in zip(self.weights.values(), check_arrays(params, self.shapes)):
+    def set_params(self, params, source="params"):
+        """Take 15 arrays of a source; raises InputError naming the one that does not fit."""
+        sizes = self.vocab_size, self.emb_dim, self.hidden_dim
+        for weight, array in zip(self.weights.values(), check_params(params, sizes, source)):
             weight.assign(array)
+
+    def save(self, path):
+        """Write a file that `load` takes."""
+        words = np.frombuffer("\n".join(self.words or []).encode(), np.uint8)
+        about = [self.sequence_length, self.start_token, words]
+        write_params(path, self.get_params(), **dict(zip(ABOUT, about)))
 
     def step(self, state, x):
         """One step (paper, eq. 9): state (h, c), [N, H] each, embedded tokens x [N, E] -> state."""
@@ -65,16 +104,23 @@ class LSTM(tf.Module):
         h = o * tf.tanh(c)
         return h, c
 
-    def log_prob(self, x):
-        """log p(token | prefix) of every token of x, int [N, T]; float32 [N, T], in nats."""
-        parts = dataloader.pieces(check_tokens(x, self.input_shape, self.vocab_size), 128)
-        return tf.concat([self._log_prob(x) for x in parts], axis=0)
+    def counted(self, x):
+        """1 for each token of x, int [N, T], that counts, and 0 for the others; float32 [N, T]."""
+        length = dataloader.lengths(x, END if self.words else None)
+        return np.float32(np.arange(self.sequence_length) <= length[:, None])
 
-    def nll(self, x, end=None):
-        """Mean -log p(token | prefix) of x, int [N, T], to its first `end`, in nats per token."""
+    def log_prob(self, x):
+        """log p(token | prefix) of each token of x, int [N, T], that counts, and 0 for the others;
+        float32 [N, T], in nats."""
+        x = check_tokens(x, self.input_shape, self.vocab_size)
+        parts = pieces(x, max(1, LOGITS // (self.vocab_size * self.sequence_length)))
+        log_prob = tf.concat([self._log_prob(part) for part in parts], axis=0)
+        return log_prob * self.counted(x)
+
+    def nll(self, x):
+        """Mean -log p(token | prefix) of the tokens of x, int [N, T], that count, in nats."""
         log_prob = self.log_prob(x).numpy()
-        counts = np.arange(self.sequence_length) <= dataloader.lengths(x, end)[:, None]
-        return -float(np.mean(log_prob[counts], dtype=np.float64))
+        return -float(np.sum(log_prob, dtype=np.float64) / np.count_nonzero(self.counted(x)))
 
     def inputs(self, x):
         """What the LSTM is fed to predict x [B, T]: the start token, then x but for its last."""
@@ -96,10 +142,20 @@ class LSTM(tf.Module):
         log_prob = tf.gather(log_probs, tf.reshape(x, [-1]), batch_dims=1)
         return tf.reshape(log_prob, x.shape)
 
+    @contextlib.contextmanager
+    def drawing_by(self, seed):
+        """Within the block draws follow this seed; after it they go on as if it had not been."""
+        kept = self.rng.state.numpy()
+        self.rng.reset([0, 0, seed])
+        try:
+            yield
+        finally:
+            self.rng.reset(kept)
+
     def sample(self, num, prefix=(), temperature=1.0):
         """Draw sequences that begin with the tokens of prefix; int32 [num, T]."""
-        dataloader.check_number("num", num, 1, 10**7)
-        dataloader.check_number("length of the prefix", len(prefix), 0, self.sequence_length)
+        check_number("num", num, 1, 10**7)
+        check_number("length of the prefix", len(prefix), 0, self.sequence_length)
         x = np.zeros([num, self.sequence_length], np.int32)
         if len(prefix):
             x[:, : len(prefix)] = check_tokens(prefix, (None,), self.vocab_size, "prefix")
@@ -108,10 +164,14 @@ class LSTM(tf.Module):
     def complete(self, x, given, temperature=1.0):
         """Keep the first `given` tokens of each row of x, int32 [N, T], and draw those after from
         softmax(logits / temperature) (paper, eq. 10)."""
+        x = check_tokens(x, self.input_shape, self.vocab_size)
+        check_number("given", given, 0, self.sequence_length)
+        check_number("temperature", temperature, 1e-6, 1e6, whole=False)
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
         given, temperature = tf.constant(given), tf.constant(temperature, tf.float32)
-        # 1,664 rows at once: with 208 a draw takes twice as long.
-        parts = zip(dataloader.pieces(x, 1664), dataloader.pieces(uniform, 1664))
+        # 1,664 rows at once with a V of 5,000: with 208 a draw takes twice as long.
+        rows = max(1, 8_320_000 // self.vocab_size)
+        parts = zip(pieces(x, rows), pieces(uniform, rows))
         return tf.concat([self._complete(*part, given, temperature) for part in parts], axis=0)
 
     @tf.function(jit_compile=True)  # saves two fifths of a draw's time
@@ -120,16 +180,22 @@ class LSTM(tf.Module):
         embeddings = self.weights["embeddings"]
         zeros = tf.zeros([len(x), self.hidden_dim])
         start = tf.fill([len(x)], self.start_token)
+        ended = tf.fill([len(x)], False)
         x, uniform = tf.transpose(x), tf.transpose(uniform, [1, 0, 2])
         state = self.step((zeros, zeros), tf.gather(embeddings, start))
 
         t = 0  # with loops over tf.range it would be compiled anew for each `given`
         while t < given:
+            if self.words:
+                ended = ended | (x[t] == END)
             state = self.step(state, tf.gather(embeddings, x[t]))
             t += 1
         while t < self.sequence_length:
             token = draw(state[0], w, uniform[t])
             token = tf.minimum(token, self.vocab_size - 1)  # where logits are NaN
+            if self.words:
+                token = tf.where(ended, END, token)
+                ended = token == END
             x = tf.tensor_scatter_nd_update(x, [[t]], token[None])
             state = self.step(state, tf.gather(embeddings, token))
             t += 1
@@ -140,59 +206,130 @@ class Generator(LSTM):
     """The generator G: an LSTM with its two updates, each with Adam moments of its own.
 
     Args:
-      vocab_size, emb_dim, hidden_dim, sequence_length, start_token: V, E, H, T; as in LSTM.
+      vocab_size, emb_dim, hidden_dim, sequence_length: V, E, H, T.
+      start_token, words: as in LSTM.
       learning_rate, grad_clip: of Adam; the global norm to which gradients are clipped.
       seed: of initial values, all Normal(0, 0.1), and of sampling.
     """
 
     def __init__(
-        self, vocab_size, emb_dim, hidden_dim, sequence_length, start_token=0,
+        self, vocab_size, emb_dim, hidden_dim, sequence_length, start_token=0, words=None,
         learning_rate=0.01, grad_clip=5.0, seed=0,
     ):  # fmt: skip
+        check_number("vocab_size", vocab_size, 2, 10**7)
+        check_number("emb_dim", emb_dim, 1, 10**6)
+        check_number("hidden_dim", hidden_dim, 1, 10**6)
+        check_number("learning_rate", learning_rate, 0, 1, whole=False)
+        check_number("grad_clip", grad_clip, 1e-30, 1e30, whole=False)
         rng = np.random.default_rng(seed)
         shapes = param_shapes(vocab_size, emb_dim, hidden_dim).values()
         params = [np.float32(0.1) * rng.standard_normal(shape, np.float32) for shape in shapes]
-        super().__init__(params, sequence_length, start_token, seed)
+        super().__init__(params, sequence_length, start_token, words, seed)
         self.grad_clip = grad_clip
         self.pretrain_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         self.reinforce_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
         for optimizer in (self.pretrain_optimizer, self.reinforce_optimizer):
             optimizer._create_slots(list(self.weights.values()))  # before a tf.function needs them
 
+    def state(self):
+        """{name: tf.Variable} of all that a step or a draw changes."""
+        pretrain = dataloader.adam_state("pretrain", self.pretrain_optimizer, self.weights)
+        reinforce = dataloader.adam_state("reinforce", self.reinforce_optimizer, self.weights)
+        return super().state() | pretrain | reinforce
+
     def pretrain_step(self, x):
         """One step of maximum likelihood on x, int [B, T]; the mean NLL before it, per token."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
-        weight = np.full(x.shape, 1 / x.size, np.float32)
-        return self._update(x, weight, self.pretrain_optimizer)
+        counted = self.counted(x)
+        return self._update(x, counted / np.sum(counted), self.pretrain_optimizer)
 
     def reinforce_step(self, x, rewards):
         """One policy-gradient step (paper, eq. 6-8) on x, int [B, T], with rewards, float [B, T];
         the loss before it, the sum over B and T of -reward * log p(token | prefix)."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
         (rewards,) = check_arrays([rewards], {"rewards": x.shape})
-        return self._update(x, rewards, self.reinforce_optimizer)
+        return self._update(x, rewards * self.counted(x), self.reinforce_optimizer)
 
     @tf.function(jit_compile=True)
     def _update(self, x, weight, optimizer):
-        loss, gradients = self.gradients(x, weight)
+        loss, gradients, _ = self.gradients(x, weight)
         optimizer.apply_gradients(zip(gradients, self.weights.values()))
         return loss
 
     def gradients(self, x, weight):
-        """The sum of -weight * log p(token | prefix) over x and weight, [B, T] each; and its
-        gradients, clipped, in the order of param_shapes."""
+        """The sum of -weight * log p(token | prefix) over x and weight, [B, T] each; its gradients,
+        clipped, in the order of param_shapes; and their norm before they are clipped."""
         inputs = self.inputs(x)
         embedded = tf.gather(self.weights["embeddings"], inputs)
         with tf.GradientTape() as tape:
             tape.watch(embedded)
             log_prob = self.log_prob_given(embedded, x)
             loss = -tf.reduce_sum(weight * tf.maximum(log_prob, LOG_FLOOR))
-        _, *weights = self.weights.values()
-        gradients = tape.gradient(loss, [embedded, *weights])
-        # The norm counts each looked-up row on its own, as the authors' does; then rows are summed.
-        (rows, *others), _ = tf.clip_by_global_norm(gradients, self.grad_clip)
-        rows = tf.math.unsorted_segment_sum(rows, inputs, self.vocab_size)
-        return loss, [rows, *others]
+        others = list(self.weights.values())[1:]
+        gradients = tape.gradient(loss, [embedded, *others])
+        # The norm counts each looked-up row on its own, as in the authors' program. Then the rows
+        # of a token are summed.
+        gradients, norm = tf.clip_by_global_norm(gradients, self.grad_clip)
+        gradients[0] = tf.math.unsorted_segment_sum(gradients[0], inputs, self.vocab_size)
+        return loss, gradients, norm
+
+
+# --------------------------------------------------------------------------------------------------
+# Below: the file of an LSTM's weights.
+
+PARAM_NAMES = list(param_shapes(1, 1, 1))
+ABOUT = ["sequence_length", "start_token", "words"]  # of the model, in a file that a run writes
+
+
+def load(path, seed=0):
+    """The LSTM of a file that a run wrote, with its sequence length, start token and words."""
+    params, about = read_model(path)
+    if not about:
+        raise InputError(f"{path}: expected a model that a run wrote, found weights alone")
+    return LSTM(params, seed=seed, **about)
+
+
+def read_model(path):
+    """The 15 arrays of a file, and {name: value} of ABOUT, {} if it has weights alone.
+
+    It is an .npz or one of the two pickles that the authors published; InputError where it is
+    neither. No file can run code or fill the memory.
+    """
+    try:
+        data = Path(path).read_bytes()
+        if hashlib.sha256(data).hexdigest() in PUBLISHED:
+            # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
+            return pickle.loads(data, encoding="latin1"), {}
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > 4 * len(data):
+            raise InputError("it unpacks to over four times its size")
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            names, arrays = file.files, list(file.values())
+        unnamed = [f"arr_{n}" for n in range(15)]
+        if names[:15] not in (PARAM_NAMES, unnamed) or names[15:] not in ([], ABOUT):
+            raise InputError(f"its arrays are {names}")
+        if names[15:] == []:
+            return arrays, {}
+        length, start, words = arrays[15:]
+        words = bytes(words).decode().split("\n") if len(words) else None
+        return arrays[:15], dict(zip(ABOUT, [int(length), int(start), words]))
+    except Exception as error:  # whatever a damaged file provokes in the readers
+        why = str(error) or repr(error)
+    hint = "np.savez(path, *pickle.load(file)) makes one of a trusted pickle"
+    raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, but {why} ({hint})")
+
+
+def read_params(path):
+    """The 15 arrays of a file as in read_model."""
+    return read_model(path)[0]
+
+
+def write_params(path, params, **about):
+    """Write the 15 arrays of an LSTM as .npz, replacing the file in one step."""
+    data = io.BytesIO()
+    np.savez(data, **dict(zip(PARAM_NAMES, params, strict=True)), **about)
+    dataloader.write_file(path, data.getvalue())
 
 
 # --------------------------------------------------------------------------------------------------

@@ -3,9 +3,13 @@
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
+import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,22 +19,21 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 if __name__ == "__main__":
     print("SeqGAN: loading TensorFlow ...", flush=True)
 
 import tensorflow as tf
 
 import dataloader
-from dataloader import InputError, Text, batches, labelled_batches, pieces, token_text, write_file
-from discriminator import Discriminator
-from generator import Generator
-from rollout import Bleu, Rollout, self_bleu
-from target_lstm import Oracle, write_params
+from dataloader import Bleu, InputError, Text, check_number, pieces, token_text, write_file
+from discriminator import Discriminator, check_discriminator
+from generator import Generator, read_model
+from rollout import Rollout
+from target_lstm import Oracle
 
 tf.get_logger().setLevel("ERROR")  # no warnings that batches of another size are compiled, too
-tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 throughout, as theirs
-for gpu in tf.config.list_physical_devices("GPU"):
-    tf.config.experimental.set_memory_growth(gpu, True)
+tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 as in their program
 
 # Generator and oracle
 EMB_DIM = 32  # embedding size
@@ -67,48 +70,70 @@ EVAL_EVERY = 5  # epochs between evaluations
 TARGET_FILE = "save/target_params.npz"  # the oracle; the authors' pickle can be named here
 TEXT_FILE = None  # a text in place of the oracle: a sequence a line, blanks between its tokens
 TEST_FILE = None  # its held-out lines; None: a tenth of TEXT_FILE
+INITIAL_GENERATOR = None  # a copy of a run's generator.npz to begin from; None: random weights
+
+CONSTANTS = [name for name in globals() if name.isupper()]
 
 
-@FileLock("save/.lock", timeout=0)  # one run at a time in a folder
 def main():
     """SeqGAN, Algorithm 1 of the paper."""
-    run = Run()
-    names = "data", "generator", "discriminator", "sets"
-    seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(4).tolist()))
-    set_size = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
-    if TEXT_FILE:
-        data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"])
-    else:
-        sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
-        data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, set_size, seeds["data"])
-    set_size = min(set_size, len(data.positives))
-    dataloader.check_number("BATCH_SIZE", BATCH_SIZE, 1, set_size)
-    dataloader.check_number("DIS_BATCH_SIZE", DIS_BATCH_SIZE, 1, 2 * set_size)
+    now = settings()
+    names = "data", "generator", "discriminator", "sets", "evaluation"
+    seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(5).tolist()))
+    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
+    words = None
+    if INITIAL_GENERATOR:
+        params, about = read_model(INITIAL_GENERATOR)
+        words = about.get("words")
+        if TEXT_FILE and not words:
+            raise InputError(
+                f"{INITIAL_GENERATOR}: expected a generator with its words, for a text"
+            )
+    with named_constants(""):
+        if TEXT_FILE:
+            data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"], words)
+        else:
+            sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
+            data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, num, seeds["data"])
+    set_size = min(num, len(data.positives))  # of real sequences, and of as many negatives
 
-    generator = Generator(
-        vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
-        sequence_length=SEQ_LENGTH, start_token=START_TOKEN,
-        learning_rate=GEN_LEARNING_RATE, grad_clip=GEN_GRAD_CLIP, seed=seeds["generator"],
-    )  # fmt: skip
-    discriminator = Discriminator(
-        sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size, embedding_dim=DIS_EMBEDDING_DIM,
-        filter_sizes=DIS_FILTER_SIZES, num_filters=DIS_NUM_FILTERS,
-        dropout_keep_prob=DIS_DROPOUT_KEEP_PROB, l2_reg_lambda=DIS_L2_REG_LAMBDA,
-        learning_rate=DIS_LEARNING_RATE, seed=seeds["discriminator"],
-    )  # fmt: skip
-    rollout = Rollout(generator, ROLLOUT_UPDATE_RATE)
-    run.begin(data, generator=generator, discriminator=discriminator, policy=rollout.policy)
+    with named_constants("GEN_"):
+        generator = Generator(
+            vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
+            sequence_length=SEQ_LENGTH, start_token=START_TOKEN, words=data.words,
+            learning_rate=GEN_LEARNING_RATE, grad_clip=GEN_GRAD_CLIP, seed=seeds["generator"],
+        )  # fmt: skip
+    with named_constants("DIS_"):
+        discriminator = Discriminator(
+            sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size,
+            embedding_dim=DIS_EMBEDDING_DIM, filter_sizes=DIS_FILTER_SIZES,
+            num_filters=DIS_NUM_FILTERS, dropout_keep_prob=DIS_DROPOUT_KEEP_PROB,
+            l2_reg_lambda=DIS_L2_REG_LAMBDA, learning_rate=DIS_LEARNING_RATE,
+            seed=seeds["discriminator"],
+        )  # fmt: skip
+    with named_constants("ROLLOUT_"):
+        rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
+    if INITIAL_GENERATOR:
+        generator.set_params(params, INITIAL_GENERATOR)
+    if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
+        most = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
+        found = f"{BATCH_SIZE} and {DIS_BATCH_SIZE}"
+        raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {most}, found {found}")
+    check_discriminator(discriminator, data.positives[:4])
+    references = {n: Bleu(data.held_out, n, data.end) for n in data.bleu_orders}
 
     def evaluate(stage, epoch):
-        """Measure the generator; a metric is added here."""
-        samples = generator.sample(data.num_eval).numpy()
-        values = data.measure(generator, samples)
-        for n in data.bleu_orders:
-            values[f"bleu_{n}"] = np.mean(Bleu(data.held_out, n, data.end)(samples[:1000]))
-            values[f"self_bleu_{n}"] = self_bleu(samples[:1000], n, data.end)
+        """Measure the generator; a metric is added here. Its draws do not change the run."""
+        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")
+        with generator.drawing_by(seed):
+            samples = generator.sample(data.num_eval).numpy()
+            values = data.measure(generator, samples)
+            for n, bleu in references.items():
+                values[f"bleu_{n}"] = np.mean(bleu(samples[:1000]))
+                values[f"self_bleu_{n}"] = dataloader.self_bleu(samples[:1000], n, data.end)
         run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
-        write_params(GENERATOR_FILE, generator.get_params())
+        generator.save(GENERATOR_FILE)
         run.log(f"epoch:\t{epoch}\tnll:\t{values[data.judge]:g}")
         if data.words:
             tqdm.write(f"sample:\t{token_text(samples[:1], data.words).strip()}")
@@ -119,46 +144,52 @@ def main():
         write_file(NEGATIVE_FILE, token_text(negatives, data.words))
         rng = np.random.default_rng([seeds["sets"], index])
         real = rng.choice(data.positives, set_size, replace=False)
-        x, y = labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
+        x, y = dataloader.labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
 
         for _ in range(DIS_EPOCHS):
-            parts = list(zip(pieces(x, 26), pieces(y, 26)))  # a second each, so that Ctrl-C works
-            losses = [discriminator.train_steps(*part) for part in tqdm(parts, leave=False, **BAR)]
-        guesses = discriminator.prob_real(np.concatenate(x[:20])) > 0.5
-        accuracy = np.mean(guesses == np.concatenate(y[:20]))
-        run.measure(stage, epoch, dis_loss=np.mean(np.concatenate(losses)), dis_accuracy=accuracy)
+            parts = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
+            bar = tqdm(parts, leave=False, **BAR)
+            losses = [discriminator.train_steps(*part) for part in bar]
+        some_x, some_y = np.concatenate(x[:ACCURACY_BATCHES]), np.concatenate(y[:ACCURACY_BATCHES])
+        accuracy = np.mean((discriminator.prob_real(some_x) > 0.5) == some_y)
+        loss = np.mean(np.concatenate(losses))  # of the last epoch
+        run.measure(stage, epoch, dis_loss=loss, dis_accuracy=accuracy)
 
-    for epoch in run.epochs("mle", PRE_EPOCH_NUM, "pre-training..."):
-        steps = tqdm(batches(data.positives, BATCH_SIZE), leave=False, **BAR)
-        losses = [generator.pretrain_step(x) for x in steps]
-        run.measure("mle", epoch, mle_loss=np.mean(losses))
-        if epoch % EVAL_EVERY == 0:
-            evaluate("mle", epoch)
+    with FileLock(LOCK_FILE, timeout=0):  # one run at a time in a folder
+        run = Run(now, data, generator=generator, discriminator=discriminator, rollout=rollout)
 
-    for index in run.epochs("discriminator", DIS_PRETRAIN_ROUNDS):
-        train_discriminator("discriminator", index, index)
+        for epoch in run.epochs("mle", PRE_EPOCH_NUM, "pre-training..."):
+            steps = tqdm(pieces(data.positives, BATCH_SIZE), leave=False, **BAR)
+            losses = [generator.pretrain_step(x) for x in steps]
+            run.measure("mle", epoch, mle_loss=np.mean(losses))
+            if epoch % EVAL_EVERY == 0:
+                evaluate("mle", epoch)
 
-    for epoch in run.epochs("adversarial", TOTAL_BATCH, "adversarial training..."):
-        if epoch == 0:
-            rollout.reset()
-        for _ in range(G_STEPS):
-            samples = generator.sample(BATCH_SIZE)
-            rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
-            loss = generator.reinforce_step(samples, rewards)
-        run.measure("adversarial", epoch, pg_loss=loss, reward_mean=np.mean(rewards))
-        if epoch % EVAL_EVERY == 0 or epoch == TOTAL_BATCH - 1:
-            evaluate("adversarial", epoch)
-        rollout.update_params()
-        for step in range(D_STEPS):
-            train_discriminator("adversarial", epoch, DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step)
+        for index in run.epochs("discriminator", DIS_PRETRAIN_ROUNDS):
+            train_discriminator("discriminator", index, index)
 
-    write_params(GENERATOR_FILE, generator.get_params())
-    run.save(finished=True)
+        for epoch in run.epochs("adversarial", TOTAL_BATCH, "adversarial training..."):
+            if epoch == 0:
+                rollout.reset()
+            for _ in range(G_STEPS):
+                samples = generator.sample(BATCH_SIZE)
+                rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
+                loss = generator.reinforce_step(samples, rewards)
+            run.measure("adversarial", epoch, pg_loss=loss, reward_mean=np.mean(rewards))
+            if epoch % EVAL_EVERY == 0 or epoch == TOTAL_BATCH - 1:
+                evaluate("adversarial", epoch)
+            rollout.update_params()
+            for step in range(D_STEPS):
+                index = DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step
+                train_discriminator("adversarial", epoch, index)
+
+        generator.save(GENERATOR_FILE)
+        run.save(finished=True)
     print(f"Done. The generator is in {GENERATOR_FILE}")
 
 
 # --------------------------------------------------------------------------------------------------
-# The algorithm ends here. What follows keeps a run on the disk and shows it.
+# The algorithm ends here. What follows checks and keeps a run, and shows it.
 
 LOG_FILE = "save/experiment-log.txt"
 METRICS_FILE = "save/metrics.csv"
@@ -168,47 +199,54 @@ POSITIVE_FILE = "save/real_data.txt"  # the sequences to learn from
 VOCABULARY_FILE = "save/vocabulary.txt"  # of a text: line number k is word number k, from 0
 NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
 EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
-GENERATOR_FILE = "save/generator.npz"  # the generator's weights, in the oracle's format
-CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run goes on from
-INPUTS = ["TARGET_FILE", "TEXT_FILE", "TEST_FILE"]
-OUTPUTS = [v for k, v in globals().items() if k.endswith("_FILE") and k not in INPUTS]
+GENERATOR_FILE = "save/generator.npz"  # the generator, of the latest evaluation or the end
+CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run is resumed from
+LOCK_FILE = "save/.lock"
+OUTPUTS = [
+    LOG_FILE, METRICS_FILE, PICTURE_FILE, SETTINGS_FILE, POSITIVE_FILE, VOCABULARY_FILE,
+    NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, CHECKPOINT_FILE,
+]  # fmt: skip
+STEPS_A_CALL = 26  # of the discriminator: a second on two cores, so that Ctrl-C works
+ACCURACY_BATCHES = 20  # of a set, that dis_accuracy is measured on
 BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
 
 
 class Run:
     """One run of the experiment: how far it is, on the disk and on the screen."""
 
-    def __init__(self):
-        check_constants()
-        now = settings()
-        self.record, self.arrays = dataloader.read_checkpoint(CHECKPOINT_FILE)
-        self.is_new = not self.record or not dataloader.goes_on(self.record, now)
-        if self.is_new:
-            self.record = {"done": {}, "log": "", "rows": [], "seconds": 0.0}
-        self.record["settings"] = now
-        self.started = time.monotonic() - self.record["seconds"]
+    def __init__(self, now, data, **models):
+        """Resume the run in save/, or begin one; `now` are its settings."""
+        self.most = 10 * np.log(data.vocab_size)  # an NLL above it has diverged
+        self.variables = {}
+        for model_name, model in models.items():
+            for name, variable in model.state().items():
+                self.variables[f"{model_name}/{name}"] = variable
 
-    def begin(self, data, **models):
-        """Restore the models, or clear the way for a new run; write the files it begins with."""
-        self.variables = all_variables(**models)
-        if self.is_new:
-            dataloader.keep_aside(OUTPUTS)
-            self.save()
+        record, arrays = read_checkpoint()
+        if record and resumes(record, now):
+            shapes = {name: tuple(variable.shape) for name, variable in self.variables.items()}
+            if shapes != {name: array.shape for name, array in arrays.items()}:
+                raise InputError(f"{CHECKPOINT_FILE}: expected the state of these models")
+            for name, variable in self.variables.items():
+                variable.assign(arrays[name])
         else:
-            for variable, array in zip(self.variables, self.arrays, strict=True):
-                variable.assign(array)
+            keep_aside()
+            record = {"done": {}, "log": "", "rows": [], "seconds": 0.0}
+        self.record = record
+        self.record["settings"] = now
+        self.started = time.monotonic() - record["seconds"]
+        self.save()
 
-        write_file(SETTINGS_FILE, json.dumps(self.record["settings"], indent=1) + "\n")
+        write_file(SETTINGS_FILE, json.dumps(now, indent=1) + "\n")
         write_file(POSITIVE_FILE, token_text(data.positives, data.words))
         if data.words:
             write_file(VOCABULARY_FILE, "\n".join([*data.words, ""]))
-        write_file(LOG_FILE, self.record["log"])
-
-        done = [f"{stage} {number}" for stage, number in self.record["done"].items()]
-        state = f"going on after {', '.join(done)}" if done else "a new run"
+        write_file(LOG_FILE, record["log"])
+        done = ", ".join(f"{stage} {number}" for stage, number in record["done"].items())
+        state = f"resumed after {done}" if done else "a new run"
         where = f"{os.cpu_count()} CPU cores, {len(tf.config.list_physical_devices('GPU'))} GPUs"
-        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}. Ctrl-C stops, the same")
-        print("command goes on. The default run takes 12 to 15 hours on two CPU cores.")
+        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}.")
+        print("Ctrl-C stops it, and the same command resumes it.")
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
@@ -225,107 +263,171 @@ class Run:
                 self.bar.update()
 
     def measure(self, stage, epoch, **values):
-        """A row of the metrics, shown; raises FloatingPointError if a value is not finite."""
+        """A row of the metrics, shown; raises FloatingPointError if a value has diverged."""
         row = {"stage": stage, "epoch": epoch, "seconds": round(time.monotonic() - self.started)}
         for name, value in values.items():
             row[name] = float(f"{value:g}")
-            if not np.isfinite(value):
-                what = f"{name} of {stage} epoch {epoch} is {row[name]}"
-                raise FloatingPointError(f"{what}: the run cannot go on; the log so far is kept")
+            if not np.isfinite(value) or ("nll" in name and value > self.most):
+                rate = "DIS_LEARNING_RATE" if "dis" in name else "GEN_LEARNING_RATE"
+                raise FloatingPointError(
+                    f"{name} of {stage} epoch {epoch} is {row[name]}: the run has diverged. The "
+                    f"log is kept. Lower {rate} and delete {CHECKPOINT_FILE} to start afresh"
+                )
         rows = self.record["rows"]
         rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
 
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
-        write_file(METRICS_FILE, "".join(",".join(map(str, line)) + "\n" for line in table))
+        lines = [",".join(columns)]
+        for row in rows:
+            lines.append(",".join(str(row.get(name, "")) for name in columns))
+        write_file(METRICS_FILE, "\n".join(lines) + "\n")
         if "nll_test" in values:
             try:
-                dataloader.plot_metrics(rows, PRE_EPOCH_NUM, PICTURE_FILE)
+                draw_metrics(rows)
             except Exception as error:  # of a library that the experiment does not need
                 tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
 
     def log(self, line):
         """A line of the experiment log, and of the screen."""
         self.record["log"] += f"{line}\n"
-        with open(LOG_FILE, "a") as file:
+        with open(LOG_FILE, "a", newline="\n") as file:
             file.write(f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
         tqdm.write(line)
 
     def save(self, finished=False):
-        """Write all that the run goes on from, in one step."""
-        self.record |= {"seconds": time.monotonic() - self.started, "finished": finished}
-        dataloader.write_checkpoint(CHECKPOINT_FILE, self.record, self.variables)
+        """Write all that the run is resumed from, in one step."""
+        self.record["seconds"] = time.monotonic() - self.started
+        self.record["finished"] = finished
+        arrays = {name: variable.numpy() for name, variable in self.variables.items()}
+        data = io.BytesIO()
+        np.savez(data, record=json.dumps(self.record), **arrays)
+        write_file(CHECKPOINT_FILE, data.getvalue())
 
 
-def all_variables(**models):
-    """All that TensorFlow finds in the attributes of the models, in an order of its own."""
-    root = tf.train.Checkpoint(**models)
-    parts = tf.train.TrackableView(root).descendants()
-    for optimizer in [part for part in parts if isinstance(part, tf.compat.v1.train.Optimizer)]:
-        parts += optimizer.variables()
-    return [part for part in parts if isinstance(part, tf.Variable)]
+def read_checkpoint():
+    """The record and {name: array} of the checkpoint; None and {} where there is none."""
+    if not os.path.exists(CHECKPOINT_FILE):
+        return None, {}
+    try:
+        with np.load(CHECKPOINT_FILE) as file:
+            arrays = dict(file)
+        return json.loads(str(arrays.pop("record"))), arrays
+    except Exception:  # whatever a damaged file provokes in its reader
+        what = "cannot be read; move it away to start afresh"
+        raise InputError(f"{CHECKPOINT_FILE}: {what}") from None
+
+
+def resumes(record, now):
+    """Whether a start with the settings `now` resumes the run of a record, or begins a new one;
+    InputError if that run is unfinished and had other settings than a TOTAL_BATCH to come."""
+    was, done = record["settings"], record["done"].get("adversarial", 0)
+    changed = [name for name in was | now if was.get(name) != now.get(name)]
+    longer = changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done
+    if record["finished"] or longer or not changed:
+        return longer or not record["finished"]
+    changes = []
+    for name in changed:
+        values = f" was {was.get(name)!r}, is {now.get(name)!r}" if name in CONSTANTS else ""
+        changes.append(name + values)
+    what = f"the run in {CHECKPOINT_FILE} is unfinished, and this has changed since"
+    hint = "put it back to resume, or delete that file to start afresh"
+    raise InputError(f"{what}: {', '.join(changes)}; {hint}")
+
+
+def keep_aside():
+    """Move the files of the run before to a new folder save/run-<time>, and say so."""
+    paths = [path for path in OUTPUTS if os.path.lexists(path)]
+    if paths:
+        folder = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
+        os.makedirs(folder)
+        for path in paths:
+            shutil.move(path, folder)
+        print(f"Moved to {folder}: {', '.join(map(os.path.basename, paths))}")
+
+
+def draw_metrics(rows):
+    """Draw what the evaluations measured: NLLs and entropy; with an oracle divergences; BLEU."""
+    from matplotlib.figure import Figure  # its import takes a second, and a run can do without
+
+    rows = [row for row in rows if "nll_test" in row]
+    x = [row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial") for row in rows]
+    measures = list(rows[0])[3:]  # after stage, epoch and seconds
+    panels = {"NLL and entropy": [], "divergence": [], "BLEU": []}
+    for name in measures:
+        label = "divergence" if "kl" in name else "BLEU" if "bleu" in name else "NLL and entropy"
+        panels[label].append(name)
+    panels = {label: names for label, names in panels.items() if names}
+    figure = Figure(figsize=(8, 3 * len(panels)), layout="constrained")
+    for axes, (label, names) in zip(figure.subplots(len(panels), sharex=True), panels.items()):
+        for name in names:
+            axes.plot(x, [row[name] for row in rows], ".-", label=name)
+        axes.axvline(PRE_EPOCH_NUM, color="gray", linestyle="--")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.set(xlabel="epoch: MLE, then adversarial training", ylabel=label)
+        if label == "divergence":
+            axes.set_ylim(bottom=0)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=150)
+    write_file(PICTURE_FILE, data.getvalue())
 
 
 def settings():
-    """The constants of the run, and the SHA-256 of each file that they name."""
-    names = list(globals())
-    values = {n: globals()[n] for n in names[: names.index("main")] if n.isupper()}
-    for name in INPUTS[1:] if TEXT_FILE else INPUTS[:1]:
+    """The constants, checked, and the SHA-256 of each file that they name."""
+    values = {name: globals()[name] for name in CONSTANTS}
+    for name in "BATCH_SIZE DIS_BATCH_SIZE DIS_EPOCHS G_STEPS ROLLOUT_NUM EVAL_EVERY".split():
+        check_number(name, values[name], 1, 10**6)
+    for name in "PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS".split():
+        check_number(name, values[name], 0, 10**6)
+    check_number("SEED", SEED, 0, 2**64 - 1)
+    check_number("GENERATED_NUM", GENERATED_NUM, BATCH_SIZE, 10**7)
+
+    inputs = ["INITIAL_GENERATOR"]
+    inputs += ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]
+    for name in inputs:
         path = values[name]
-        if (path or name == "TARGET_FILE") and (path in OUTPUTS or not os.path.isfile(str(path))):
+        if path is None and name != "TARGET_FILE":
+            continue
+        if path in OUTPUTS or not os.path.isfile(str(path)):
             found = f"{path!r}, sought in {os.getcwd()}"
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
-        if path:
-            values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return json.loads(json.dumps(values, default=str))  # as a record gives them back
 
 
-def check_constants():
-    """Raise InputError naming the first constant that the experiment cannot be run with."""
-
-    def check(names, *bounds):
-        for name in names.split():
-            dataloader.check_number(name, globals()[name], *bounds)
-
-    check("EMB_DIM HIDDEN_DIM SEQ_LENGTH BATCH_SIZE EVAL_EVERY G_STEPS ROLLOUT_NUM", 1, 10**6)
-    check("DIS_EPOCHS DIS_EMBEDDING_DIM DIS_BATCH_SIZE", 1, 10**6)
-    check("PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS", 0, 10**6)
-    check("SEED", 0, 2**64 - 1)
-    check("VOCAB_SIZE", 3, 10**6)
-    check("START_TOKEN", 0, VOCAB_SIZE - 1)
-    check("GENERATED_NUM", BATCH_SIZE, 10**7)
-    check("GEN_LEARNING_RATE GEN_GRAD_CLIP DIS_LEARNING_RATE", 1e-30, 1e30, (int, float))
-    check("DIS_L2_REG_LAMBDA", 0, 1e30, (int, float))
-    check("DIS_DROPOUT_KEEP_PROB", 1e-6, 1, (int, float))
-    check("ROLLOUT_UPDATE_RATE", 0, 1, (int, float))
-    for name, most in ("DIS_FILTER_SIZES", SEQ_LENGTH), ("DIS_NUM_FILTERS", 10**6):
-        if type(globals()[name]) not in (list, tuple) or not globals()[name]:
-            raise InputError(f"{name}: expected a list of numbers, found {globals()[name]!r}")
-        for number in globals()[name]:
-            dataloader.check_number(f"{name}, each number", number, 1, most)
-    if not len(set(DIS_FILTER_SIZES)) == len(DIS_FILTER_SIZES) == len(DIS_NUM_FILTERS):
-        raise InputError("DIS_FILTER_SIZES: expected different ones, each with a DIS_NUM_FILTERS")
-    if TEXT_FILE and START_TOKEN != dataloader.END:
-        raise InputError(f"START_TOKEN: a text fixes it at 0, found {START_TOKEN}")
+@contextlib.contextmanager
+def named_constants(prefix):
+    """Let an error about an argument, as grad_clip, name its constant, GEN_GRAD_CLIP."""
+    try:
+        yield
+    except InputError as error:
+        argument = re.match(r"\w*", str(error))[0]
+        name = argument.upper().replace("SEQUENCE", "SEQ")
+        name = name if name in CONSTANTS else prefix + name
+        if name not in CONSTANTS:
+            raise
+        raise InputError(name + str(error).removeprefix(argument)) from None
 
 
 if __name__ == "__main__":
-    while os.open(os.devnull, os.O_RDWR) < 2:
-        pass  # closed standard streams lead nowhere, and to none of the files that are opened later
+    for number in range(3):  # a closed standard stream leads nowhere, and to no file opened later
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
     try:
         main()
     except Timeout:
-        sys.exit("sequence_gan.py: another run is under way in this folder")
+        sys.exit(f"sequence_gan.py: another run is under way in this folder ({LOCK_FILE})")
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f"sequence_gan.py: {error}")
     except (MemoryError, tf.errors.ResourceExhaustedError):
         sys.exit("sequence_gan.py: these constants or files need more memory than there is")
     except KeyboardInterrupt:
-        print("\nStopped: the same command goes on after the last finished epoch")
+        print("\nStopped: the same command resumes it after the last finished epoch")
         sys.exit(130)

@@ -23,9 +23,8 @@ import tensorflow as tf
 
 import sequence_gan as c
 from discriminator import Discriminator
-from generator import LSTM, Generator
+from generator import LSTM, Generator, read_params
 from rollout import Rollout
-from target_lstm import read_params
 
 NUM = c.GENERATED_NUM // c.BATCH_SIZE * c.BATCH_SIZE
 SOME = 26  # discriminator steps in one call, as in sequence_gan.py

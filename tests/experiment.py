@@ -20,7 +20,7 @@ import reference
 
 import sequence_gan
 from dataloader import InputError
-from target_lstm import write_params
+from generator import write_params
 
 ROOT = Path(__file__).parent.parent
 # Sizes at which a run takes seconds; with it, the oracle that `make` draws.
@@ -67,10 +67,10 @@ def edit(folder, **constants):
     script.write_text(text)
 
 
-def start(folder, **options):
+def start(folder, script="sequence_gan.py", **options):
     """Start `python sequence_gan.py` in folder."""
     options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "sequence_gan.py"], cwd=folder, **options)
+    return subprocess.Popen([sys.executable, script], cwd=folder, **options)
 
 
 def run(folder, **options):

@@ -1,6 +1,7 @@
 """The models once more, in NumPy float64 and plain loops: what the tests hold the code against."""
 
 import numpy as np
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 
 def sigmoid(z):
@@ -12,11 +13,16 @@ def softmax(z):
     return e / e.sum(-1, keepdims=True)
 
 
-def lstm_params(vocab_size, emb_dim, hidden_dim, scale=1.0, seed=0):
-    """15 float32 arrays, normal, in the order in which weights are exchanged."""
-    rng = np.random.default_rng(seed)
+def lstm_shapes(vocab_size, emb_dim, hidden_dim):
+    """The shapes of the 15 arrays, in the order in which weights are exchanged."""
     gate = [(emb_dim, hidden_dim), (hidden_dim, hidden_dim), (hidden_dim,)]
-    shapes = [(vocab_size, emb_dim), *gate * 4, (hidden_dim, vocab_size), (vocab_size,)]
+    return [(vocab_size, emb_dim), *gate * 4, (hidden_dim, vocab_size), (vocab_size,)]
+
+
+def lstm_params(vocab_size, emb_dim, hidden_dim, scale=1.0, seed=0):
+    """15 float32 arrays, normal."""
+    rng = np.random.default_rng(seed)
+    shapes = lstm_shapes(vocab_size, emb_dim, hidden_dim)
     return [np.float32(scale * rng.standard_normal(shape)) for shape in shapes]
 
 
@@ -130,3 +136,19 @@ def params_of(model):
 def set_params(model, params):
     for weight, param in zip(model.weights.values(), params, strict=True):
         weight.assign(param)
+
+
+def nltk_bleu(references, x, n, end=None):
+    """Sentence BLEU of each row, by NLTK."""
+
+    def cut(row):
+        row = list(row)
+        return row[: row.index(end)] if end in row else row
+
+    references, smooth = [cut(row) for row in references], SmoothingFunction().method1
+    return [sentence_bleu(references, cut(row), [1 / n] * n, smooth) for row in x]
+
+
+def nltk_self_bleu(x, n, end=None):
+    others = [np.delete(x, row, axis=0) for row in range(len(x))]
+    return np.mean([nltk_bleu(o, x[[row]], n, end)[0] for row, o in enumerate(others)])

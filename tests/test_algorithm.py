@@ -3,7 +3,7 @@
 import numpy as np
 import reference
 
-from dataloader import batches, labelled_batches
+from dataloader import labelled_batches, pieces
 from discriminator import Discriminator
 from generator import LSTM, Generator
 from rollout import Rollout
@@ -27,7 +27,7 @@ def test_mle_lowers_the_nll_and_adversarial_training_lowers_it_further():
         discriminator.train_steps(*labelled_batches(real, generated, 64, rng))
 
     untrained = nll()
-    for x in batches(np.tile(oracle.sample(640).numpy(), [4, 1]), 64):
+    for x in pieces(np.tile(oracle.sample(640).numpy(), [4, 1]), 64):
         generator.pretrain_step(x)
     by_mle = nll()
     assert by_mle < untrained - 1

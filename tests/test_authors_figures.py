@@ -28,8 +28,7 @@ def float32(arrays):
 
 
 def lstm_weights(random):
-    gate = [(LSTM_SIZE, LSTM_SIZE), (LSTM_SIZE, LSTM_SIZE), (LSTM_SIZE,)]
-    shapes = [(VOCAB_SIZE, LSTM_SIZE), *gate * 4, (LSTM_SIZE, VOCAB_SIZE), (VOCAB_SIZE,)]
+    shapes = reference.lstm_shapes(VOCAB_SIZE, LSTM_SIZE, LSTM_SIZE)
     return float32([0.1 * random.standard_normal(shape) for shape in shapes])
 
 

@@ -1,18 +1,23 @@
 """Texts, batches and files."""
 
+import os
+import re
+from os import rename
+
+import experiment
 import numpy as np
 import pytest
 import reference
 
-from dataloader import InputError, Text, batches, labelled_batches, token_text, write_file
+from dataloader import InputError, Text, labelled_batches, pieces, token_text, write_file
 
 
-def make_text(folder, text, test=None, vocab_size=100, length=4):
+def make_text(folder, text, test=None, vocab_size=100, length=4, seed=0):
     (folder / "text.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     if test is not None:
         (folder / "test.txt").write_text(test)
     test_file = folder / "test.txt" if test is not None else None
-    return Text(folder / "text.txt", test_file, vocab_size, length, seed=0)
+    return Text(folder / "text.txt", test_file, vocab_size, length, seed)
 
 
 def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, capsys):
@@ -24,18 +29,22 @@ def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, 
     assert token_text(data.positives, data.words) == "the cat sat\nthe dog sat <unknown>\nthe cat\n"
     assert token_text([[2, 0, 3, 3]], data.words) == "the\n"
     said = capsys.readouterr().out
-    assert "3 lines to learn, 1 held out, 1 cut" in said
-    assert "3.7 words a line, 6 different ones" in said
-    assert "11.1% unknown; VOCAB_SIZE = 8 would know all" in said
+    assert "3 lines to learn, 1 held out\n" in said
+    assert "1 lines are cut. SEQ_LENGTH = 6 would cut none." in said
+    assert "2 of 6 words are unknown, 18.2% of the text" in said and "VOCAB_SIZE = 8" in said
 
 
 def test_a_tenth_is_held_out_by_the_seed_and_the_order_stays(tmp_path):
     lines = [f"w{number} x" for number in range(95)]
-    data = make_text(tmp_path, "\n".join(lines))
-    assert len(data.positives) == 85 and len(data.held_out) == 10
-    learnt = token_text(data.positives, data.words).splitlines()
-    assert learnt == [line for line in lines if line in learnt]
-    assert token_text(data.held_out, data.words) == 10 * "<unknown> x\n"
+    held_out = set()
+    for seed in (0, 0, 1):
+        data = make_text(tmp_path, "\ufeff" + "\n".join(lines), seed=seed)
+        assert len(data.positives) == 85 and len(data.held_out) == 10
+        learned = token_text(data.positives, data.words).splitlines()
+        assert learned == [line for line in lines if line in learned]
+        assert token_text(data.held_out, data.words) == 10 * "<unknown> x\n"
+        held_out.add(frozenset(lines) - frozenset(learned))
+    assert len(held_out) == 2
 
 
 BAD_TEXTS = {
@@ -54,24 +63,58 @@ def test_texts_that_cannot_be_used_are_named(tmp_path, kind):
         make_text(tmp_path, text, test)
 
 
-def test_a_text_without_blanks_is_told_what_to_do_before_it_is_refused(tmp_path, capsys):
-    with pytest.raises(InputError):
-        make_text(tmp_path, "".join(f"C{n}N\n" for n in range(50)))
-    said = capsys.readouterr().out
-    assert "1.0 words a line" in said and "put blanks between them" in said
+LINES = [f"a{n} b c{n % 7} d" for n in range(60)]
+REPORTS = [  # text, test text, what is said of it; None: nothing but its size
+    (LINES, None, None),
+    ([f"{line} ." for line in LINES], None, None),
+    (["a b"] * 3 + LINES, None, None),
+    (["weather", "news", "maps"] * 20, None, "38 lines to learn occur before|51 lines to"),
+    ([f"C{n}N" for n in range(50)], "C1N C2N C3N", "README.md, 'A text of your own', shows how"),
+    ([f"{line} e f g" for line in LINES], None, "54 lines are cut. SEQ_LENGTH = 7 would cut none."),
+    (["a b"] * 20 + LINES[:20], None, "lines to learn occur before among them"),
+    (LINES, "\n".join(LINES[:30]), "30 held-out lines are among those to learn"),
+    ([f"<s> {line}" for line in LINES], None, "Nearly every line begins with '<s>'"),
+    ([f"{line} </s>" for line in LINES], None, "Nearly every line ends in '</s>'"),
+]
 
 
-def test_marks_that_fill_lines_up_are_warned_of(tmp_path, capsys):
-    padded = "a b <pad> <pad>\nb a <pad> <pad>\n" * 20
-    make_text(tmp_path, padded)
-    assert "Nearly every line ends in several '<pad>'" in capsys.readouterr().out
-    make_text(tmp_path, padded.replace(" <pad> <pad>", " ."))
-    assert "Nearly" not in capsys.readouterr().out
+@pytest.mark.parametrize(("lines", "test", "said"), REPORTS)
+def test_what_is_noteworthy_of_a_text_is_said_and_nothing_else(tmp_path, capsys, lines, test, said):
+    make_text(tmp_path, "\n".join(lines), test, length=4 if said and "cut" in said else 6)
+    out = capsys.readouterr().out
+    assert re.match(r".*text\.txt: \d+ lines to learn, \d+ held out\n", out)
+    notes = [line for line in out.splitlines()[1:] if "unknown" not in line and "VOC" not in line]
+    if said is None:
+        assert notes == []
+    else:
+        assert re.search(said, "\n".join(notes))
+    if "weather" in lines:
+        assert "README" not in out
 
 
-def test_batches_are_in_order_and_the_rest_is_dropped():
+def test_the_share_of_padding_is_said_where_it_is_large(tmp_path, capsys):
+    make_text(tmp_path, "a b c d\n" * 20, length=20)
+    assert "80% is padding. The longest line has 4 words." in capsys.readouterr().out
+
+
+def test_characters_come_back_with_their_blanks_as_the_readme_says(tmp_path, monkeypatch):
+    lines = (experiment.ROOT / "README.md").read_text("utf-8").splitlines()
+    apart, together = (
+        next(line[4:] for line in lines if line.startswith(f"    {name} = "))
+        for name in ("characters", "plain")
+    )
+    names = {"text": "the cat\nsat \n"}
+    exec(apart, names)
+    data = make_text(tmp_path, names["characters"] * 10, length=8)
+    names["shown"] = token_text(data.positives, data.words)
+    exec(together, names)
+    assert set(names["plain"].split("\n")) == {"the cat", "sat ", ""}
+
+
+def test_pieces_are_in_order_and_the_last_may_be_shorter():
     x = np.arange(22).reshape(11, 2)
-    np.testing.assert_array_equal(batches(x, 4), [x[:4], x[4:8]])
+    for piece, expected in zip(pieces(x, 4), [x[:4], x[4:8], x[8:]], strict=True):
+        np.testing.assert_array_equal(piece, expected)
 
 
 def test_positives_and_negatives_are_all_there_once_with_their_labels():
@@ -93,8 +136,12 @@ def test_the_shuffle_is_uniform():
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "x.txt"
-    write_file(path, "1 2 3\n")
+    path, order = tmp_path / "x.txt", []
+    with monkeypatch.context() as watched:
+        watched.setattr("os.fsync", lambda file: order.append(os.fstat(file).st_size))
+        watched.setattr("os.replace", lambda *names: order.append("replaced") or rename(*names))
+        write_file(path, "1 2 3\n")
+    assert order == [6, "replaced"]
 
     def full(source, target):
         raise OSError(28, "No space left on device")

@@ -1,15 +1,12 @@
 """The CNN, its loss and its training step."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import reference
 import tensorflow as tf
 
-import discriminator as module
 from dataloader import InputError
-from discriminator import Discriminator
+from discriminator import Discriminator, check_discriminator
 
 V, E, T = 12, 5, 6
 SIZES, COUNTS = [1, 2, 4, 6], [3, 4, 2, 3]
@@ -75,16 +72,27 @@ def test_dropout_keeps_each_feature_with_its_probability_and_scales_what_it_keep
     assert abs(kept.mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / num)
 
 
+def test_dropout_is_drawn_anew_for_each_feature_and_each_sequence(monkeypatch):
+    discriminator, masks = make_discriminator(dropout_keep_prob=0.5), []
+    monkeypatch.setattr(discriminator, "_train_steps", lambda x, y, kept: masks.append(kept))
+    for _ in range(2):
+        discriminator.train_steps(np.zeros([3, 400, T], int), np.ones([3, 400], int))
+    kept = np.float64(masks).reshape(2 * 3 * 400, sum(COUNTS))
+    assert abs(np.corrcoef(kept.T) - np.eye(sum(COUNTS))).max() < 4.5 / np.sqrt(len(kept))
+    for shift in (1, 400, 1200):  # the next sequence, batch and call
+        assert abs(np.mean(kept[shift:] == kept[:-shift]) - 0.5) < 4.5 / np.sqrt(4 * kept.size / 2)
+
+
 def test_the_steps_as_compiled_for_a_gpu_are_the_steps():
-    source = Path(module.__file__).read_text()
-    assert source.count("jit_compile=COMPILED") == 2
-    compiled = {"__name__": "compiled"}
-    exec(compile(source.replace("=COMPILED", "=True"), module.__file__, "exec"), compiled)
     sizes = {"sequence_length": 20, "vocab_size": 500, "embedding_dim": 16, "seed": 3}
     sizes |= {"filter_sizes": [1, 2, 5, 20], "num_filters": [40, 40, 30, 30]}
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 500, (3, 64, 20)), rng.integers(0, 2, (3, 64))
-    both = Discriminator(**sizes), compiled["Discriminator"](**sizes)
+    plain, compiled = Discriminator(**sizes), Discriminator(**sizes)
+    for name in ("_train_steps", "_prob_real"):
+        step = getattr(Discriminator, name).python_function.__get__(compiled)
+        setattr(compiled, name, tf.function(step, jit_compile=True, reduce_retracing=True))
+    both = plain, compiled
     for num in (3, 2):  # the last call of an epoch may have fewer batches
         losses = [each.train_steps(x[:num], y[:num]) for each in both]
         np.testing.assert_allclose(*losses, rtol=1e-6)
@@ -116,6 +124,107 @@ def test_same_seed_same_training_other_seed_other():
         losses = [train_step(discriminator, x, y) for _ in range(5)]
         results.append(losses + discriminator.prob_real(x).numpy().tolist())
     assert results[0] == results[1] != results[2]
+
+
+BAD_ARGUMENTS = [
+    ({"sequence_length": 0}, "sequence_length: expected a whole number from 1"),
+    ({"vocab_size": 1}, "vocab_size: expected a whole number from 2"),
+    ({"embedding_dim": 0}, "embedding_dim: expected a whole number from 1"),
+    ({"filter_sizes": [1, 7]}, "filter_sizes, each number: expected a whole number from 1 to 6"),
+    ({"filter_sizes": [2, 2]}, "filter_sizes: expected different ones, one for each of num_filte"),
+    ({"filter_sizes": []}, "filter_sizes: expected a list of numbers, found []"),
+    ({"num_filters": [1, 0]}, "num_filters, each number: expected a whole number from 1"),
+    ({"dropout_keep_prob": 0.0}, "dropout_keep_prob: expected a number from 1e-06 to 1"),
+    ({"l2_reg_lambda": -0.1}, "l2_reg_lambda: expected a number from 0"),
+    ({"learning_rate": 2}, "learning_rate: expected a number from 0 to 1"),
+    ({"seed": -1}, "seed: expected a whole number from 0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS)
+def test_arguments_that_do_not_fit_are_named(arguments, message):
+    fit = {"sequence_length": T, "vocab_size": V, "embedding_dim": E}
+    fit |= {"filter_sizes": [1, 2], "num_filters": [3, 3]}
+    with pytest.raises(InputError) as error:
+        Discriminator(**fit | arguments)
+    assert str(error.value).startswith(message)
+
+
+def keras_network(dropout=0.5, build=True, listed=lambda variables: variables):
+    """A discriminator of Keras layers; `listed` is what its state() names of its variables."""
+    import keras
+
+    layers = keras.layers
+    first = layers.Embedding(V, 8), layers.Flatten(), layers.Dropout(dropout)
+    net = keras.Sequential([*first, layers.Dense(1, "sigmoid")])
+    net.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+    if build:
+        net.build([None, T])
+        net.optimizer.build(net.trainable_variables)
+
+    class Network:
+        def state(self):
+            variables = listed(net.variables + net.optimizer.variables)
+            return {str(n): variable for n, variable in enumerate(variables)}
+
+        def prob_real(self, x):
+            return net(x)[:, 0]
+
+        def train_steps(self, x, y):
+            return [net.train_on_batch(*batch) for batch in zip(x, y)]
+
+    return Network
+
+
+def test_a_discriminator_of_one_s_own_is_accepted_if_it_can_be_resumed_and_left_as_it_was():
+    x = some_batch(4)[0]
+    for discriminator in (make_discriminator(), keras_network()()):
+        before = [v.numpy() for v in discriminator.state().values()]
+        check_discriminator(discriminator, x)
+        reference.assert_same(before, [v.numpy() for v in discriminator.state().values()])
+
+
+class ColumnOfProbabilities(keras_network()):
+    def prob_real(self, x):
+        return super().prob_real(x)[:, None]
+
+
+class OneLoss(keras_network()):
+    def train_steps(self, x, y):
+        return super().train_steps(x, y)[0]
+
+
+class NumpyNoise(keras_network()):
+    def train_steps(self, x, y):
+        return super().train_steps(np.random.default_rng().permuted(x, axis=1), y)
+
+
+def without_seeds(variables):
+    return [variable for variable in variables if "seed" not in variable.path]
+
+
+LACKS = "discriminator: its state() lacks something that a step changes"
+REFUSED = {
+    "no state()": (object, "discriminator: expected a method state(), found none"),
+    "[N, 1]": (ColumnOfProbabilities, "prob_real(x): expected shape (4,), found (4, 1)"),
+    "one loss": (OneLoss, "train_steps(x, y): expected shape (2,), found ()"),
+    "unbuilt": (keras_network(build=False), "discriminator: these are made by the first step only"),
+    "no moments": (keras_network(0.0, listed=lambda v: v[:3]), LACKS),
+    "no weights": (keras_network(0.0, listed=lambda v: v[3:]), LACKS),
+    "no random state": (
+        keras_network(listed=without_seeds),
+        LACKS,
+    ),
+    "NumPy's random state": (NumpyNoise, LACKS),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_discriminator_that_could_not_be_resumed_is_refused(kind):
+    make, message = REFUSED[kind]
+    with pytest.raises(InputError) as error:
+        check_discriminator(make(), some_batch(4)[0])
+    assert str(error.value).startswith(message)
 
 
 TWO = some_batch(2)[0]

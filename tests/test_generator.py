@@ -10,6 +10,7 @@ from generator import LSTM, Generator
 from rollout import Rollout
 
 V, E, H, T = 7, 3, 4, 5
+WORDS = "<end> <unknown> a b c d e".split()
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_nll_is_the_mean_per_token_up_to_the_first_end_and_with_it(params):
     expected = -reference.lstm_log_prob(params, x)
     counted = [(0, 3), (1, 5), (2, 1), (3, 5)]
     mean = np.concatenate([expected[row, :length] for row, length in counted]).mean()
-    np.testing.assert_allclose(LSTM(params, T).nll(x, end=0), mean, rtol=1e-6)
+    np.testing.assert_allclose(LSTM(params, T, words=WORDS).nll(x), mean, rtol=1e-6)
     np.testing.assert_allclose(LSTM(params, T).nll(x), expected.mean(), rtol=1e-6)
 
 
@@ -84,10 +85,92 @@ def test_sampler_never_draws_what_has_no_probability_and_survives_huge_logits(pa
     assert (LSTM(params, T).sample(100).numpy() == 2).all()
 
 
-def test_a_sample_of_no_size_or_too_long_a_prefix_is_refused(params):
-    for arguments, message in (((0,), "num: expected"), ((1, [1] * 6), "length of the prefix: ")):
-        with pytest.raises(InputError, match=message):
-            LSTM(params, T).sample(*arguments)
+def test_a_text_s_samples_stay_ended_and_their_tokens_have_their_probabilities(params):
+    model = LSTM(params, 3, words=WORDS, seed=3)
+    x = model.sample(40_000).numpy()
+    cells = reference.all_sequences(V, 3)
+    log_prob = reference.lstm_log_prob(params, cells)
+    ended = np.cumsum(cells == 0, axis=1) - (cells == 0) > 0
+    log_prob[ended] = 0.0
+    possible = ~(ended & (cells != 0)).any(axis=1)
+    probabilities = np.exp(log_prob.sum(1)) * possible
+    assert probabilities.sum() == pytest.approx(1)
+    reference.assert_drawn_from(np.bincount(x @ [V * V, V, 1], minlength=V**3), probabilities)
+    found = model.log_prob(cells[possible])
+    np.testing.assert_allclose(found, log_prob[possible], rtol=1e-5, atol=1e-6)
+    kept = model.complete(np.int32([[0, 5, 5], [2, 0, 5]]), 2).numpy()
+    assert kept.tolist() == [[0, 5, 0], [2, 0, 0]]
+
+
+def test_sampler_and_log_prob_begin_with_the_same_start_token(params):
+    x = LSTM(params, 1, start_token=4, seed=2).sample(40_000).numpy()
+    probabilities = np.exp(reference.lstm_log_probs(params, np.zeros([1, 1], int), 4)[0, 0])
+    reference.assert_drawn_from(np.bincount(x[:, 0], minlength=V), probabilities)
+
+
+def test_logits_that_are_no_numbers_still_give_tokens(params):
+    model = LSTM(params, T)
+    model.weights["b_out"].assign(np.full(V, np.nan, np.float32))
+    x = model.sample(100).numpy()
+    assert x.min() >= 0 and x.max() < V
+
+
+def test_an_nll_is_not_floored(params):
+    params[14][3] = -200.0
+    x = np.full((2, T), 3)
+    expected = -reference.lstm_log_prob(params, x).mean()
+    assert expected > 150 and LSTM(params, T).nll(x) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_drawn_by_a_seed_does_not_change_what_is_drawn_next(params):
+    looked, plain = LSTM(params, T, seed=1), LSTM(params, T, seed=1)
+    drawn = []
+    for _ in range(2):
+        with looked.drawing_by(7):
+            drawn.append(looked.sample(20).numpy())
+        np.testing.assert_array_equal(looked.sample(20), plain.sample(20))
+    np.testing.assert_array_equal(*drawn)
+    np.testing.assert_array_equal(drawn[0], LSTM(params, T, seed=7).sample(20))
+
+
+def make(kind, **options):
+    """An LSTM or a Generator of these options, fit but for them."""
+    if kind is LSTM:
+        fit = {"params": reference.lstm_params(V, E, H), "sequence_length": T}
+    else:
+        fit = {"vocab_size": V, "emb_dim": E, "hidden_dim": H, "sequence_length": T}
+    return kind(**fit | options)
+
+
+NAN = float("nan")
+BAD_ARGUMENTS = [
+    (lambda: make(LSTM, sequence_length=0), "sequence_length: expected a whole number from 1"),
+    (lambda: make(LSTM, start_token=V), f"start_token: expected a whole number from 0 to {V - 1}"),
+    (lambda: make(LSTM, seed=-1), "seed: expected a whole number from 0"),
+    (lambda: make(LSTM, words=["a"]), "words: expected 7, found 1"),
+    (lambda: make(Generator, vocab_size=1), "vocab_size: expected a whole number from 2"),
+    (lambda: make(Generator, emb_dim=0), "emb_dim: expected a whole number from 1"),
+    (lambda: make(Generator, hidden_dim=2.0), "hidden_dim: expected a whole number from 1"),
+    (lambda: make(Generator, learning_rate=-1), "learning_rate: expected a number from 0 to 1"),
+    (lambda: make(Generator, grad_clip=NAN), "grad_clip: expected a number from 1e-30"),
+    (lambda: make(LSTM).sample(0), "num: expected a whole number from 1"),
+    (lambda: make(LSTM).sample(1, [1] * 6), "length of the prefix: expected a whole number"),
+    (lambda: make(LSTM).sample(1, [V]), "prefix: expected integers from 0 to 6, found 7"),
+    (lambda: make(LSTM).sample(1, temperature=0), "temperature: expected a number from 1e-06"),
+    (lambda: make(LSTM).sample(1, temperature=NAN), "temperature: expected a number from 1e-06"),
+    (lambda: make(LSTM).sample(1, temperature=-1), "temperature: expected a number from 1e-06"),
+    (lambda: make(LSTM).complete(some_tokens(2), T + 1), "given: expected a whole number from 0"),
+    (lambda: make(LSTM).complete([[0] * T], 1.5), "given: expected a whole number from 0 to 5"),
+    (lambda: make(LSTM).complete([[V] * T], 1), "x: expected integers from 0 to 6, found 7"),
+    (lambda: make(LSTM).nll([[0.5] * T]), "x: expected integers of shape"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_ARGUMENTS)
+def test_arguments_that_do_not_fit_are_named(call, message):
+    with pytest.raises(InputError) as error:
+        call()
+    assert str(error.value).startswith(message)
 
 
 def test_sampling_follows_the_seed_of_up_to_64_bits(params):
@@ -112,7 +195,9 @@ def test_params_come_back_as_they_were_set_and_others_are_refused_by_name(params
     with pytest.raises(InputError, match=r"expected the 15 arrays.*found 14"):
         generator.set_params(params[:14])
     params[5] = params[5].T[:2]
-    with pytest.raises(InputError, match=r"Uf: expected shape \(4, 4\), found \(2, 4\)"):
+    with pytest.raises(
+        InputError, match=r"params, .*: Uf: expected shape \(4, 4\), found \(2, 4\)"
+    ):
         generator.set_params(params)
 
 
@@ -123,7 +208,7 @@ def policy_loss(params, x, rewards):
 def test_gradients_are_numeric_ones_with_weights_of_any_sign(params):
     x, weight = some_tokens(4), np.random.default_rng(2).normal(size=(4, T))
     generator = make_generator(grad_clip=1e9)
-    loss, found = generator.gradients(tf.constant(x), tf.constant(weight, tf.float32))
+    loss, found, _ = generator.gradients(tf.constant(x), tf.constant(weight, tf.float32))
     np.testing.assert_allclose(loss, policy_loss(params, x, weight), rtol=1e-5)
     expected = reference.numeric_gradients(lambda p: policy_loss(p, x, weight), params)
     reference.assert_gradients(found, expected)
@@ -153,8 +238,23 @@ def test_gradients_are_clipped_by_a_norm_that_counts_every_looked_up_row(params)
     norm = np.sqrt((rows**2).sum() + sum((g**2).sum() for g in expected[1:]))
     for clip in (0.5, 2 * norm):
         generator = make_generator(grad_clip=clip)
-        _, found = generator.gradients(tf.constant(x), tf.constant(rewards, tf.float32))
+        _, found, before = generator.gradients(tf.constant(x), tf.constant(rewards, tf.float32))
+        np.testing.assert_allclose(before, norm, rtol=1e-4)
         reference.assert_gradients(found, [g * min(1, clip / norm) for g in expected])
+
+
+def test_tokens_after_the_end_do_not_count_in_either_update(params):
+    x = np.array([[2, 3, 0, 0, 0], [4, 0, 0, 0, 0], [2, 3, 4, 5, 6]])
+    counted = np.array([[1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
+    found = []
+    for words in (WORDS, None):
+        generator = make_generator(params, words=words)
+        generator._update = lambda x, weight, optimizer: found.append(weight)
+        generator.pretrain_step(x)
+        generator.reinforce_step(x, np.full([3, T], 0.5))
+    expected = [counted / 10, counted / 2, np.full([3, T], 1 / 15), np.full([3, T], 0.5)]
+    for weight, value in zip(found, expected, strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-6)
 
 
 def test_the_two_updates_have_moments_of_their_own(params):
@@ -188,7 +288,7 @@ def test_policy_gradient_is_that_of_the_expected_reward():
     generator = Generator(3, E, H, 2, grad_clip=1e9)
     generator.set_params(params)
     weights = np.repeat((probability * reward)[:, None], 2, axis=1)
-    _, found = generator.gradients(tf.constant(y), tf.constant(weights, tf.float32))
+    _, found, _ = generator.gradients(tf.constant(y), tf.constant(weights, tf.float32))
     expected = reference.numeric_gradients(minus_expected_reward, params)
     reference.assert_gradients(found, expected)
 

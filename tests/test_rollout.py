@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import reference
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
+from dataloader import Bleu, InputError, self_bleu
 from generator import Generator
-from rollout import Bleu, Rollout, self_bleu
+from rollout import Rollout
 
 V, E, H, T = 4, 3, 5, 4
 
@@ -84,7 +84,7 @@ def test_rewards_follow_the_seed_and_leave_the_generator_as_it_was():
         for _ in range(2):
             results.append(rollout.get_reward(x, 3, lambda r: table[tuple(np.asarray(r).T)]))
         reference.assert_same(before, generator.get_params())
-    assert (results[0] != results[1]).numpy().any()  # fresh completions every time
+    assert (results[0] != results[1]).any()  # fresh completions every time
     np.testing.assert_array_equal(results[:2], results[2:])
 
 
@@ -97,23 +97,42 @@ def test_rewards_of_a_lagging_policy_follow_the_generator_s_seed():
         rollout = Rollout(generator, 0.8)
         rollout.reset()
         rewards.append(rollout.get_reward(x, 3, lambda r: table[tuple(np.asarray(r).T)]))
-    assert (rewards[0] != rewards[1]).numpy().any()
+    assert (rewards[0] != rewards[1]).any()
 
 
-def nltk_bleu(references, x, n, end=None):
-    """Sentence BLEU of each row, by NLTK."""
-
-    def cut(row):
-        row = list(map(int, row))
-        return row[: row.index(end)] if end in row else row
-
-    references, smooth = [cut(row) for row in references], SmoothingFunction().method1
-    return [sentence_bleu(references, cut(row), [1 / n] * n, smooth) for row in x]
+def test_a_lagging_policy_keeps_the_generator_s_start_token_and_words():
+    words = "<end> <unknown> a b".split()
+    generator = Generator(V, E, H, T, start_token=2, words=words)
+    policy = Rollout(generator, 0.8).policy
+    assert policy is not generator
+    assert (policy.start_token, list(policy.words)) == (2, words)
 
 
-def nltk_self_bleu(x, n, end=None):
-    others = [np.delete(x, row, axis=0) for row in range(len(x))]
-    return np.mean([nltk_bleu(o, x[[row]], n, end)[0] for row, o in enumerate(others)])
+def score(result):
+    return lambda x: result(len(x))
+
+
+BAD_CALLS = [
+    (lambda r: r.get_reward(some_tokens(2), 0, len), "rollout_num: expected a whole number from 1"),
+    (lambda r: r.get_reward(some_tokens(2), 2.5, len), "rollout_num: expected a whole number"),
+    (lambda r: r.get_reward(some_tokens(2), 3, score(lambda n: np.ones([n, 1]))),
+     "the score of x: expected shape (6,), found (6, 1)"),
+    (lambda r: r.get_reward(some_tokens(2), 3, score(lambda n: np.full(n, np.nan))),
+     "the score of x: expected finite"),
+    (lambda r: Rollout(r.generator, 1.5), "update_rate: expected a number from 0 to 1"),
+    (lambda r: Rollout(r.generator, float("nan")), "update_rate: expected a number from 0 to 1"),
+    (lambda r: Bleu(np.zeros([0, 4], int), 2), "references: expected"),
+    (lambda r: Bleu([[1, 2]], 0), "n: expected a whole number from 1"),
+    (lambda r: Bleu([[1, 2]], 2)(np.zeros([0, 2], int)), "x: expected"),
+    (lambda r: self_bleu([[1, 2]], 2), "x: expected two sequences or more"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS)
+def test_calls_that_do_not_fit_are_named(call, message):
+    with pytest.raises(InputError) as error:
+        call(Rollout(make_generator()))
+    assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
@@ -124,9 +143,11 @@ def test_bleu_and_self_bleu_are_nltk_s(n, end):
         r, num, t, other_t = rng.integers([1, 2, 1, 1], 8)
         references = rng.integers(0, rng.integers(2, 7), (r, t))
         x = rng.integers(0, rng.integers(2, 9), (num, other_t))
-        expected = nltk_bleu(references, x, n, end)
+        expected = reference.nltk_bleu(references, x, n, end)
         np.testing.assert_allclose(Bleu(references, n, end)(x), expected, atol=1e-6)
-        np.testing.assert_allclose(self_bleu(x, n, end), nltk_self_bleu(x, n, end), atol=1e-6)
+        np.testing.assert_allclose(
+            self_bleu(x, n, end), reference.nltk_self_bleu(x, n, end), atol=1e-6
+        )
 
 
 def test_bleu_rewards_are_its_expectations():
@@ -134,7 +155,7 @@ def test_bleu_rewards_are_its_expectations():
     references = some_tokens(20, seed=7)
     every = reference.all_sequences(V, T)
     table = np.zeros([V] * T)
-    table[tuple(every.T)] = nltk_bleu(references, every, 3)
+    table[tuple(every.T)] = reference.nltk_bleu(references, every, 3)
     rewards = Rollout(generator).get_reward(x, num, Bleu(references, 3))
     exact = expected_rewards(generator.get_params(), x, table)
     np.testing.assert_allclose(rewards, exact, atol=4 * 0.5 / np.sqrt(num))

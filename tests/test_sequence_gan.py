@@ -1,5 +1,6 @@
 """The driver: whole experiments at small sizes."""
 
+import collections
 import json
 import os
 import re
@@ -9,10 +10,11 @@ import sys
 import experiment
 import numpy as np
 import pytest
+import reference
 
 import sequence_gan
-from generator import LSTM
-from target_lstm import read_params
+from dataloader import token_text
+from generator import load, read_params
 
 
 def nlls(folder):
@@ -36,7 +38,7 @@ def test_a_run_leaves_whole_batches_its_settings_and_a_generator_to_sample(finis
         assert x.shape == (96, 6) and x.min() >= 0 and x.max() < 30
     settings = json.loads((finished[0] / "save/settings.json").read_text())
     assert settings.items() >= experiment.SMALL.items() and settings["SEED"] == 88
-    x = LSTM(read_params(finished[0] / "save/generator.npz"), 6).sample(10).numpy()
+    x = load(finished[0] / "save/generator.npz").sample(10).numpy()
     assert x.shape == (10, 6) and x.min() >= 0 and x.max() < 30
 
 
@@ -50,6 +52,8 @@ def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
     evaluated = [row for row in rows if row["nll_oracle"]]
     assert [float(row["nll_oracle"]) for row in evaluated] == nlls(finished[0])
     for row in evaluated:
+        nll, entropy = float(row["nll_oracle"]), float(row["entropy"])
+        assert float(row["kl_generator_oracle"]) == pytest.approx(nll - entropy, abs=1e-4)
         # A model is no better on fresh real data than the oracle itself, and here not far from it.
         assert 2.5 < float(row["nll_test"]) < 3.8
         assert 0 < float(row["bleu_2"]) < 1 and 0 < float(row["self_bleu_2"]) < 1
@@ -65,22 +69,45 @@ def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
     assert seconds == sorted(seconds)
 
 
+def test_entropy_is_the_nll_of_the_judged_samples_under_the_generator(finished):
+    save = finished[0] / "save"
+    x = np.loadtxt(save / "eval_file.txt", int)
+    params = read_params(save / "generator.npz")
+    *_, last = (row for row in experiment.metrics(finished[0]) if row["entropy"])
+    expected = -reference.lstm_log_prob(params, x).mean()
+    assert float(last["entropy"]) == pytest.approx(expected, rel=1e-5)
+
+
 TEXT = {"TEXT_FILE": "text.txt", "GENERATED_NUM": 640}
 NO_FILE = "expected a file, and none that a run writes, found"
+BATCHES = "BATCH_SIZE, DIS_BATCH_SIZE: expected at most"
 BAD = [
     ({"SEQ_LENGTH": 0}, "SEQ_LENGTH: expected a whole number from 1 to 1000000, found 0"),
     ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
+    ({"ROLLOUT_NUM": 0}, "ROLLOUT_NUM: expected a whole number from 1"),
+    (TEXT | {"EMB_DIM": 2.5}, "EMB_DIM: expected a whole number from 1"),
+    ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     ({"DIS_FILTER_SIZES": [1, 2, 7]}, "DIS_FILTER_SIZES, each number: expected a whole number"),
-    ({"DIS_NUM_FILTERS": [8, 8]}, "DIS_FILTER_SIZES: expected different ones, each with a DIS"),
+    ({"DIS_NUM_FILTERS": [8, 8]}, "DIS_FILTER_SIZES: expected different ones, one for each of"),
+    ({"DIS_NUM_FILTERS": 8}, "DIS_NUM_FILTERS: expected a list of numbers, found 8"),
+    ({"DIS_DROPOUT_KEEP_PROB": 0.0}, "DIS_DROPOUT_KEEP_PROB: expected a number from 1e-06 to 1"),
+    ({"DIS_L2_REG_LAMBDA": -1}, "DIS_L2_REG_LAMBDA: expected a number from 0"),
+    ({"DIS_LEARNING_RATE": 1.5}, "DIS_LEARNING_RATE: expected a number from 0 to 1, found 1.5"),
+    ({"GEN_LEARNING_RATE": 1e10}, "GEN_LEARNING_RATE: expected a number from 0 to 1, found 1"),
     ({"GEN_GRAD_CLIP": float("nan")}, "GEN_GRAD_CLIP: expected a number from 1e-30 to 1e+30"),
-    ({"DIS_BATCH_SIZE": 193}, "DIS_BATCH_SIZE: expected a whole number from 1 to 192, found 193"),
-    ({"VOCAB_SIZE": 31}, "save/target_params.npz: expected an oracle of VOCAB_SIZE, EMB_DIM"),
+    ({"ROLLOUT_UPDATE_RATE": 1.5}, "ROLLOUT_UPDATE_RATE: expected a number from 0 to 1, found"),
+    ({"DIS_BATCH_SIZE": 193}, f"{BATCHES} 96 and 192 for 96 real sequences, found 16 and 193"),
+    (
+        {"VOCAB_SIZE": 31},
+        "save/target_params.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (31, 6, 8): emb",
+    ),
     ({"TARGET_FILE": "none.npz"}, f"TARGET_FILE: {NO_FILE} 'none.npz', sought in /"),
     ({"TARGET_FILE": None}, f"TARGET_FILE: {NO_FILE} None"),
-    (TEXT | {"START_TOKEN": 1}, "START_TOKEN: a text fixes it at 0, found 1"),
+    ({"INITIAL_GENERATOR": "save/generator.npz"}, f"INITIAL_GENERATOR: {NO_FILE} 'save/gen"),
+    (TEXT | {"VOCAB_SIZE": 2}, "VOCAB_SIZE: expected a whole number from 3"),
     (TEXT | {"TEXT_FILE": "save/real_data.txt"}, f"TEXT_FILE: {NO_FILE}"),
     (TEXT | {"TEST_FILE": "none.txt"}, f"TEST_FILE: {NO_FILE} 'none.txt'"),
-    (TEXT | {"BATCH_SIZE": 64}, "BATCH_SIZE: expected a whole number from 1 to 54, found 64"),
+    (TEXT | {"BATCH_SIZE": 64}, f"{BATCHES} 54 and 108 for 54 real sequences, found 64 and 64"),
 ]
 
 
@@ -89,37 +116,67 @@ def test_bad_constants_are_named_and_nothing_is_touched(tmp_path, monkeypatch, c
     folder = experiment.make(tmp_path)
     experiment.write_text(folder / "text.txt")
     assert experiment.refusal(folder, monkeypatch, **constants).startswith(message)
-    assert not (folder / "save/experiment-log.txt").exists()
+    assert os.listdir(folder / "save") == ["target_params.npz"]
 
 
-def test_bad_input_ends_with_one_line_and_exit_code_1(tmp_path):
-    folder = experiment.make(tmp_path, BATCH_SIZE=0)
+def test_bad_input_ends_with_one_line_and_exit_code_1_and_makes_no_folder(tmp_path):
+    folder = experiment.make(tmp_path, TEXT_FILE="text.txt")
+    (folder / "save/target_params.npz").unlink()
+    (folder / "save").rmdir()
+    (folder / "text.txt").write_bytes(b"one\ntw\xffo\n")
     code, _, err = experiment.run(folder)
-    line = "sequence_gan.py: BATCH_SIZE: expected a whole number from 1 to 1000000, found 0\n"
-    assert code == 1 and err.endswith(line) and "Traceback" not in err
+    assert code == 1 and err.endswith(
+        "sequence_gan.py: text.txt, line 2: expected UTF-8, found b'tw\\xffo'\n"
+    )
+    assert "Traceback" not in err and not (folder / "save").exists()
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path):
-    folder = experiment.make(tmp_path, GEN_LEARNING_RATE=1e30)
-    code, _, err = experiment.run(folder)
-    assert code == 1 and "Traceback" not in err
-    assert "sequence_gan.py: mle_loss of mle epoch 0 is nan: the run cannot go on" in err
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A Run with nothing to keep, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "save").mkdir()
+    data = collections.namedtuple("Data", "vocab_size positives words")(30, [[1, 2]], None)
+    run = sequence_gan.Run({}, data)
+    for _ in run.epochs("mle", 1):
+        return run
 
 
-def record_events(monkeypatch, events):
-    """Note the calls of main() as (name, object, arguments, result). Updates are not made."""
+@pytest.mark.parametrize("value", [float("nan"), 1e11, 11 * np.log(30)])
+def test_a_measure_that_is_no_number_or_far_too_large_ends_the_run(run, value):
+    run.measure("mle", 0, nll_test=3 * np.log(30))
+    advice = "Lower GEN_LEARNING_RATE and delete save/checkpoint.npz to start afresh"
+    with pytest.raises(FloatingPointError, match=f"nll_test of mle epoch 0 is .* {advice}"):
+        run.measure("mle", 0, nll_test=value)
+    with pytest.raises(FloatingPointError, match="DIS_LEARNING_RATE"):
+        run.measure("discriminator", 0, dis_loss=float("inf"))
+
+
+def test_a_line_of_the_log_is_on_the_disk_when_it_is_written(run, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_size))
+    run.log("epoch:\t0\tnll:\t5.9e-05")
+    assert synced == [len("epoch:\t0\tnll:\t5.9e-05\n")]
+
+
+Event = collections.namedtuple("Event", "name model arguments result")
+
+
+def record_events(monkeypatch, events, **measured):
+    """Note the calls of main(). No model is updated, and what is measured can be given."""
 
     def record(kind, method, result=None):
         original = getattr(kind, method)
 
         def recorded(self, *arguments):
             made = result(*arguments) if result else original(self, *arguments)
-            events.append((method, self, arguments, made))
+            events.append(Event(method, self, arguments, made))
             return made
 
         monkeypatch.setattr(kind, method, recorded)
 
     rng = np.random.default_rng(0)
+    monkeypatch.setattr(sequence_gan, "check_discriminator", lambda discriminator, x: None)
     record(sequence_gan.Generator, "sample")
     record(sequence_gan.Generator, "pretrain_step", lambda x: 1.0)
     record(sequence_gan.Generator, "reinforce_step", lambda x, rewards: 1.0)
@@ -127,7 +184,12 @@ def record_events(monkeypatch, events):
     record(sequence_gan.Rollout, "get_reward", lambda *_: rng.random([16, 6]))
     record(sequence_gan.Rollout, "reset")
     record(sequence_gan.Rollout, "update_params")
-    record(sequence_gan.Oracle, "measure")
+    for kind in (sequence_gan.Oracle, sequence_gan.Text):
+        record(kind, "measure", (lambda *_: measured) if measured else None)
+
+
+def named(events, name):
+    return [event for event in events if event.name == name]
 
 
 SCHEDULE = [
@@ -157,10 +219,10 @@ def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
     experiment.set_constants(folder, monkeypatch, **constants, TOTAL_BATCH=4)
     record_events(monkeypatch, events)
     sequence_gan.main()
-    assert [event[0] for event in events] == SCHEDULE
+    assert [event.name for event in events] == SCHEDULE
 
     positives = np.loadtxt("save/real_data.txt", np.int32)
-    mle = [arguments[0] for name, _, arguments, _ in events if name == "pretrain_step"]
+    mle = [event.arguments[0] for event in named(events, "pretrain_step")]
     for epoch in range(3):  # every epoch the file's order
         np.testing.assert_array_equal(np.concatenate(mle[6 * epoch :][:6]), positives)
     check_sets(events, positives)
@@ -172,73 +234,127 @@ def check_sets(events, positives):
     """Every set: the positives and the sequences drawn just before, in one new order twice."""
     orders = []
     for drawn, first, second in zip(events, events[1:], events[2:]):
-        if (drawn[0], first[0]) != ("sample", "train_steps"):
+        if (drawn.name, first.name) != ("sample", "train_steps"):
             continue
-        x, y = first[2]
-        np.testing.assert_array_equal(x, second[2][0])
-        np.testing.assert_array_equal(y, second[2][1])
+        x, y = first.arguments
+        np.testing.assert_array_equal(x, second.arguments[0])
+        np.testing.assert_array_equal(y, second.arguments[1])
         x, y = x.reshape(-1, 6), y.ravel()
         assert sorted(x[y == 1].tolist()) == sorted(positives.tolist())
-        assert sorted(x[y == 0].tolist()) == sorted(drawn[3].numpy().tolist())
+        assert sorted(x[y == 0].tolist()) == sorted(drawn.result.numpy().tolist())
         orders.append(y.tolist())
     assert len(orders) == len(set(map(str, orders))) == 2 + 4 * 3
 
 
 def check_generator_steps(events):
     """Every generator step: fresh samples, their rewards by rollouts and prob_real, the update."""
-    discriminator = next(event[1] for event in events if event[0] == "train_steps")
+    discriminator = named(events, "train_steps")[0].model
     seen = set()
     for drawn, rewarded, update in zip(events, events[1:], events[2:]):
-        if update[0] != "reinforce_step":
+        if update.name != "reinforce_step":
             continue
-        x = drawn[3].numpy()
+        x = drawn.result.numpy()
         seen.add(x.tobytes())
-        samples, rollout_num, score = rewarded[2]
+        samples, rollout_num, score = rewarded.arguments
         np.testing.assert_array_equal(samples, x)
-        assert drawn[2] == (16,) and rollout_num == experiment.SMALL["ROLLOUT_NUM"]
+        assert drawn.arguments == (16,) and rollout_num == experiment.SMALL["ROLLOUT_NUM"]
         np.testing.assert_array_equal(score(x), discriminator.prob_real(x))
-        np.testing.assert_array_equal(update[2][0], x)
-        np.testing.assert_array_equal(update[2][1], rewarded[3])
-        assert update[1] is drawn[1]
+        np.testing.assert_array_equal(update.arguments[0], x)
+        np.testing.assert_array_equal(update.arguments[1], rewarded.result)
+        assert update.model is drawn.model
     assert len(seen) == 8
+
+
+def test_every_constant_reaches_its_model_and_each_model_has_a_seed_of_its_own(
+    tmp_path, monkeypatch
+):
+    folder, made = experiment.make(tmp_path, SEQ_LENGTH=5, START_TOKEN=3), {}
+    constants = {
+        "SEQ_LENGTH": 5, "START_TOKEN": 3, "GEN_LEARNING_RATE": 0.02, "GEN_GRAD_CLIP": 2.5,
+        "DIS_LEARNING_RATE": 3e-4, "DIS_L2_REG_LAMBDA": 0.3, "DIS_DROPOUT_KEEP_PROB": 0.6,
+        "ROLLOUT_UPDATE_RATE": 0.7, "PRE_EPOCH_NUM": 0, "DIS_PRETRAIN_ROUNDS": 0, "TOTAL_BATCH": 0,
+    }  # fmt: skip
+    experiment.set_constants(folder, monkeypatch, **constants)
+    for name in ("Oracle", "Generator", "Discriminator", "Rollout"):
+        kind = getattr(sequence_gan, name)
+
+        def make(*arguments, name=name, kind=kind, **keywords):
+            made[name] = arguments, keywords
+            return kind(*arguments, **keywords)
+
+        monkeypatch.setattr(sequence_gan, name, make)
+    sequence_gan.main()
+    path, sizes, *others, oracle_seed = made["Oracle"][0]
+    assert (path, sizes, others) == ("save/target_params.npz", (30, 6, 8), [5, 3, 96])
+    generator, discriminator = made["Generator"][1], made["Discriminator"][1]
+    seeds = {oracle_seed, generator.pop("seed"), discriminator.pop("seed")}
+    assert len(seeds) == 3
+    assert generator == {
+        "vocab_size": 30, "emb_dim": 6, "hidden_dim": 8, "sequence_length": 5, "start_token": 3,
+        "words": None, "learning_rate": 0.02, "grad_clip": 2.5,
+    }  # fmt: skip
+    assert discriminator == {
+        "sequence_length": 5, "vocab_size": 30, "embedding_dim": 8, "filter_sizes": [1, 2, 3],
+        "num_filters": [8, 8, 8], "dropout_keep_prob": 0.6, "l2_reg_lambda": 0.3,
+        "learning_rate": 3e-4,
+    }  # fmt: skip
+    assert made["Rollout"][1] == {"update_rate": 0.7}
+
+
+def test_an_accuracy_of_one_is_that_of_a_discriminator_that_is_always_right(tmp_path, monkeypatch):
+    folder, events = experiment.make(tmp_path), []
+    experiment.set_constants(folder, monkeypatch, PRE_EPOCH_NUM=0, TOTAL_BATCH=0)
+    record_events(monkeypatch, events)
+    real = {}
+
+    def prob_real(self, x):
+        for row in named(events, "sample")[-1].result.numpy():
+            real[row.tobytes()] = 0.1
+        return np.array([real.get(row.tobytes(), 0.9) for row in x])
+
+    monkeypatch.setattr(sequence_gan.Discriminator, "prob_real", prob_real)
+    sequence_gan.main()
+    rows = experiment.metrics(folder)
+    assert [float(row["dis_accuracy"]) for row in rows] == pytest.approx([1, 1], abs=0.05)
 
 
 def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
     folder, events = experiment.make(tmp_path), []
     experiment.write_text(folder / "text.txt", 200)
-    constants = {"TEXT_FILE": "text.txt", "TARGET_FILE": "none.npz", "GENERATED_NUM": 40, "SEED": 2}
-    experiment.set_constants(folder, monkeypatch, **constants)
-    record_events(monkeypatch, events)
+    constants = {"TEXT_FILE": "text.txt", "TARGET_FILE": "none.npz", "GENERATED_NUM": 40}
+    experiment.set_constants(folder, monkeypatch, **constants, SEED=2)
+    self_bleu = "sequence_gan.dataloader.self_bleu"
+    monkeypatch.setattr(self_bleu, lambda x, n, end: n / 10 + end + len(x))
+    record_events(monkeypatch, events, nll_test=5.9e-05, entropy=2.0)
     sequence_gan.main()
     words = open("save/vocabulary.txt").read().split("\n")[:-1]
-    assert len(words) == 14 and events[0][1].vocab_size == 14
-    mle = [arguments[0] for name, _, arguments, _ in events if name == "pretrain_step"]
-    assert len(mle) == 6 * (180 // 16)
-    sets = [arguments for name, _, arguments, _ in events if name == "train_steps"]
-    real = [frozenset(map(tuple, x[y == 1].tolist())) for x, y in sets]
-    assert len(real) == len(set(real)) == 5  # drawn anew for each set
-    assert set(open("save/eval_file.txt").read().split()) <= set(words[1:])
-    evaluated = [row for row in experiment.metrics(folder) if row["nll_test"]]
-    assert [float(row["nll_test"]) for row in evaluated] == nlls(folder) and len(evaluated) == 5
-    for row in evaluated:
-        for name in ("bleu_2", "bleu_5", "self_bleu_2", "self_bleu_5"):
-            assert 0 < float(row[name]) < 1
+    generator = named(events, "sample")[0].model
+    assert len(words) == generator.vocab_size == 14 and generator.words == words
 
+    mle = [event.arguments[0] for event in named(events, "pretrain_step")]
+    assert [len(x) for x in mle[:12]] == [16] * 11 + [4] and len(mle) == 6 * 12  # all 180 lines
+    learned = open("save/real_data.txt").read().splitlines()
+    assert token_text(np.concatenate(mle[:12]), words).splitlines() == learned
+    sets = [event.arguments for event in named(events, "train_steps")]
+    real = [token_text(x[y == 1], words) for x, y in sets]
+    assert len(set(real)) == 5 and set("".join(real).splitlines()) <= set(learned)
 
-def test_a_text_is_shown_and_learnt_even_with_standard_error_closed(tmp_path):
-    folder = experiment.make(tmp_path, TEXT_FILE="text.txt", DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
-    experiment.write_text(folder / "text.txt", 200)
-    code, out, err = experiment.run(folder, preexec_fn=lambda: (os.close(0), os.close(2)))
-    assert code == 0, err
-    assert "text.txt: 180 lines to learn, 20 held out" in out
-    words = set((folder / "save/vocabulary.txt").read_text().split())
-    shown = [line.split("\t")[1] for line in out.splitlines() if line.startswith("sample:")]
-    assert len(shown) == 3 and all(set(line.split()) <= words - {"<end>"} for line in shown)
-    assert (folder / "save/learning-curve.png").stat().st_size > 40_000
+    assert "epoch:\t4\tnll:\t5.9e-05\n" in experiment.log(folder)
+    judged, samples = named(events, "measure")[-1].arguments
+    assert judged is generator and samples.shape == (1000, 6)
+    row = [row for row in experiment.metrics(folder) if row["nll_test"]][-1]
+    assert float(row["self_bleu_3"]) == 1000.3
+    lines = [" ".join(line.split()[:6]) for line in open("text.txt")]
+    held_out = collections.Counter(lines) - collections.Counter(learned)
+    assert held_out.total() == 20
+    shown = token_text(samples, words).splitlines()
+    expected = reference.nltk_bleu(map(str.split, held_out), map(str.split, shown), 2)
+    assert float(row["bleu_2"]) == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeypatch, capsys):
-    folder = experiment.make(tmp_path)
+    folder, events = experiment.make(tmp_path), []
+    record_events(monkeypatch, events)
     assert "SEED" in experiment.refusal(folder, monkeypatch, SEED=-1)  # as a notebook would
     for constants, log in (
         ({"DIS_PRETRAIN_ROUNDS": 0, "TOTAL_BATCH": 0}, r"pre-training\.\.\.\n(epoch.*\n){3}"),
@@ -250,17 +366,30 @@ def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeyp
     assert capsys.readouterr().out.count("Done.") == 2
 
 
-def test_a_nll_of_any_size_reaches_log_and_picture_and_is_gone_on_from(tmp_path, monkeypatch):
-    folder = experiment.make(tmp_path)
-    (folder / "text.txt").write_text("a\n" * 80)
-    constants = {"TEXT_FILE": "text.txt", "SEQ_LENGTH": 1, "PRE_EPOCH_NUM": 99, "BATCH_SIZE": 8}
-    constants |= {"DIS_FILTER_SIZES": [1], "DIS_NUM_FILTERS": [4], "GEN_LEARNING_RATE": 0.1}
-    constants["EVAL_EVERY"] = 49
-    for total in (1, 2):
-        experiment.set_constants(folder, monkeypatch, **constants, TOTAL_BATCH=total)
-        sequence_gan.main()
-    assert re.search(r"nll:\t\d(\.\d+)?e-0\d\n", experiment.log(folder))
-    assert not list((folder / "save").glob("run-*"))
+def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeypatch, capsys):
+    folder, none = experiment.make(tmp_path), {"PRE_EPOCH_NUM": 0, "DIS_PRETRAIN_ROUNDS": 0}
+    none |= {"TOTAL_BATCH": 0, "TEXT_FILE": "text.txt", "SEED": 1}
+    (folder / "text.txt").write_text("a b\nb c\nb a\n" * 20)
+    experiment.set_constants(folder, monkeypatch, **none)
+    sequence_gan.main()
+    (folder / "mine.npz").write_bytes((folder / "save/generator.npz").read_bytes())
+    (folder / "text.txt").write_text("c c d\nc b e\n" * 20)  # other frequencies, two new words
+    capsys.readouterr()
+    experiment.set_constants(folder, monkeypatch, **none, INITIAL_GENERATOR="mine.npz")
+    sequence_gan.main()
+    assert "2 of 4 words are unknown" in capsys.readouterr().out
+    model, before = load("save/generator.npz"), load("mine.npz")
+    assert list(model.words) == list(before.words) == ["<end>", "<unknown>", "b", "a", "c"]
+    reference.assert_same(model.get_params(), before.get_params())
+    lines = set(open("save/real_data.txt").read().splitlines())
+    assert lines == {"c c <unknown>", "c b <unknown>"}
+    refused = {"INITIAL_GENERATOR": "mine.npz", "HIDDEN_DIM": 9, "SEED": 3}
+    error = experiment.refusal(folder, monkeypatch, **none | refused)
+    assert error.startswith("mine.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (5, 6, 9): Wi: expect")
+    np.savez("bare.npz", *before.get_params())
+    refused = {"INITIAL_GENERATOR": "bare.npz", "SEED": 3}
+    error = experiment.refusal(folder, monkeypatch, **none | refused)
+    assert error.startswith("bare.npz: expected a generator with its words")
 
 
 def test_a_narrow_terminal_shows_bars_and_whole_log_lines(tmp_path):
@@ -273,48 +402,80 @@ def test_a_narrow_terminal_shows_bars_and_whole_log_lines(tmp_path):
         assert bars and max(map(len, bars)) <= columns
 
 
-@pytest.fixture(scope="module")
-def without_matplotlib(tmp_path_factory):
-    """A second run of the same settings, where there is no matplotlib; and what it printed."""
-    folder = experiment.make(tmp_path_factory.mktemp("without"))
+def test_looking_more_often_and_a_missing_matplotlib_do_not_change_a_run(finished, tmp_path):
+    folder = experiment.make(tmp_path, EVAL_EVERY=1)
     (folder / "matplotlib.py").write_text("raise ImportError('no matplotlib')\n")
     code, out, err = experiment.run(folder)
     assert code == 0, err
-    return folder, out
-
-
-def test_without_matplotlib_the_same_seed_gives_the_same_bytes(finished, without_matplotlib):
-    folder, out = without_matplotlib
-    assert experiment.outputs(folder) == experiment.outputs(finished[0])
+    ours, theirs = experiment.outputs(folder), experiment.outputs(finished[0])
+    assert set(theirs.pop("experiment-log.txt").split(b"\n")) < set(
+        ours.pop("experiment-log.txt").split(b"\n")
+    )
+    assert ours == theirs
     assert "save/learning-curve.png cannot be drawn: no matplotlib" in out
     assert "Done. The generator is in save/generator.npz" in out
 
 
-def test_the_program_runs_in_a_notebook(tmp_path):
-    folder = experiment.make(tmp_path, PRE_EPOCH_NUM=1, DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
+def test_a_text_is_learned_in_a_notebook_and_with_closed_standard_streams(tmp_path):
+    folder = experiment.make(tmp_path, TEXT_FILE="text.txt", DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
+    experiment.write_text(folder / "text.txt", 200)
     notebook = "import io, sys, runpy; sys.stdout = io.StringIO(); "  # no reconfigure, as there
     notebook += "runpy.run_path('sequence_gan.py', run_name='__main__')"
     subprocess.run([sys.executable, "-c", notebook], cwd=folder, check=True)
-    assert experiment.log(folder).count("nll") == 1
+    assert experiment.log(folder).count("nll") == 3
+    code, out, _ = experiment.run(folder, preexec_fn=lambda: (os.close(0), os.close(2)))
+    assert code == 0 and "text.txt: 180 lines to learn, 20 held out" in out
+    words = set((folder / "save/vocabulary.txt").read_text().split())
+    shown = [line.split("\t")[1] for line in out.splitlines() if line.startswith("sample:")]
+    assert len(shown) == 3 and all(set(line.split()) <= words - {"<end>"} for line in shown)
+    assert (folder / "save/learning-curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_has_a_panel_for_nlls_one_for_divergences_from_0_up_and_one_for_bleu(
+    tmp_path, monkeypatch
+):
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: figures.append(self))
+    monkeypatch.setattr(sequence_gan, "write_file", lambda path, data: None)
+    monkeypatch.setattr(sequence_gan, "PRE_EPOCH_NUM", 6)
+    row = {"stage": "mle", "epoch": 5, "seconds": 1, "nll_oracle": 3.0, "nll_test": 4.0}
+    row |= {"entropy": 2.0, "kl_generator_oracle": 1.0, "bleu_2": 0.5, "self_bleu_2": 0.4}
+    other = {"stage": "mle", "epoch": 5, "seconds": 1, "mle_loss": 3.0}
+    sequence_gan.draw_metrics([other, row, row | {"stage": "adversarial", "epoch": 2}])
+    found = []
+    for axes in figures[0].axes:
+        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+        assert all(list(line.get_xdata()) == [5, 8] for line in lines)
+        found.append({line.get_label(): list(line.get_ydata()) for line in lines})
+    assert found == [
+        {"nll_oracle": [3.0] * 2, "nll_test": [4.0] * 2, "entropy": [2.0] * 2},
+        {"kl_generator_oracle": [1.0] * 2},
+        {"bleu_2": [0.5] * 2, "self_bleu_2": [0.4] * 2},
+    ]
+    assert figures[0].axes[1].get_ylim()[0] == 0
+
+
+def readme_lines():
+    return (experiment.ROOT / "README.md").read_text("utf-8").splitlines()
 
 
 def recipe(beginning):
     """The line of the README's recipes that begins so."""
-    lines = map(str.strip, (experiment.ROOT / "README.md").read_text().splitlines())
-    (line,) = {line for line in lines if line.startswith(beginning)}
+    (line,) = {line for line in map(str.strip, readme_lines()) if line.startswith(beginning)}
     return line
 
 
 def test_the_readme_s_recipes_work(finished, tmp_path):
     folder = experiment.make(tmp_path, PRE_EPOCH_NUM=0, DIS_PRETRAIN_ROUNDS=0, D_STEPS=0)
-    (folder / "my-generator.npz").write_bytes((finished[0] / "save/generator.npz").read_bytes())
+    (folder / "mine.npz").write_bytes((finished[0] / "save/generator.npz").read_bytes())
+    experiment.edit(folder, INITIAL_GENERATOR="mine.npz")
     text = (folder / "sequence_gan.py").read_text()
     for beginning in "loss = generator.reinforce_step", "rewards = rollout.get_reward":
         pattern = rf"(?m)^( +){re.escape(beginning)}.*$"
         text, found = re.subn(pattern, rf"\1{recipe(beginning)}", text)
         assert found == 1
-    start = f"{recipe('from target_lstm')}; {recipe('generator.set_params(')}"
-    text = text.replace("    run.begin(", f"    {start}\n    run.begin(")
     (folder / "sequence_gan.py").write_text(text)
     code, _, err = experiment.run(folder)
     assert code == 0, err

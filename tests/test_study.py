@@ -1,5 +1,6 @@
 """The study's scripts run, and its tables are what they print."""
 
+import csv
 import runpy
 import shutil
 import subprocess
@@ -50,14 +51,23 @@ def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
 def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
     done = run(folder, "measure.py")
     assert done.returncode == 0, done.stderr
-    rows = [line.rsplit(",", 7) for line in done.stdout.splitlines()]
-    assert rows[0][1:3] == ["nll_oracle", "nll_test"] and len(rows) == 1 + 2 + 7
-    table = {row[0].strip('"'): dict(zip(rows[0][1:], row[1:])) for row in rows[1:]}
-    assert table["real, to learn from"]["verbatim"] == "1"
-    nlls = [float(table[f"generator, temperature {t}"]["nll_oracle"]) for t in (1.0, 0.85, 0.7)]
-    assert nlls == sorted(nlls, reverse=True)
-    assert float(table["real, to learn from"]["nll_oracle"]) < nlls[2]
-    assert nlls[0] < float(table["uniformly random"]["nll_oracle"])
+    printed, samples = done.stdout.split("\n\nSamples:\n")
+    assert np.loadtxt(samples.splitlines()).shape == (3, 6)
+    table = {row["sequences"]: row for row in csv.DictReader(printed.splitlines())}
+    assert len(table) == 2 + 7
+
+    def column(name):
+        rows = [f"generator, temperature {t}" for t in ("1", "0.85", "0.7")]
+        return [float(table[row][name]) for row in ["uniformly random", *rows, "real, held out"]]
+
+    for name in ("nll_oracle", "entropy"):
+        assert column(name)[:4] == sorted(column(name)[:4], reverse=True)
+    kl = np.subtract(column("nll_oracle"), column("entropy"))
+    np.testing.assert_allclose(column("kl_generator_oracle"), kl, atol=2e-3)
+    assert column("entropy")[0] == pytest.approx(np.log(30), abs=1e-3)
+    assert column("kl_generator_oracle")[-1] == column("kl_oracle_generator")[-1] == 0
+    from_file = run(folder, "measure.py", "save/generator.npz")  # by the same constants
+    assert from_file.stdout == done.stdout
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="expected that of a run, found no file"):
         runpy.run_path(str(REFERENCE / "measure.py"))["read_settings"]()

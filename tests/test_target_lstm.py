@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import reference
 
-import target_lstm
-from dataloader import InputError
-from generator import LSTM, Generator, param_shapes
-from target_lstm import Oracle, read_params, write_params
+import generator as module
+from dataloader import InputError, token_text
+from generator import LSTM, Generator, load, param_shapes, read_params, write_params
+from target_lstm import Oracle
 
 V, E, H, T = 11, 3, 4, 5
 ROOT = Path(__file__).parent.parent
@@ -30,8 +30,7 @@ def test_the_committed_oracle_is_what_its_script_writes(tmp_path):
     (tmp_path / "save").mkdir()
     subprocess.run([sys.executable, ROOT / "target_lstm.py"], cwd=tmp_path, check=True)
     rng = np.random.default_rng(0)
-    gate = [(32, 32), (32, 32), (32,)]
-    shapes = [(5000, 32), *gate * 4, (32, 5000), (5000,)]
+    shapes = reference.lstm_shapes(5000, 32, 32)
     drawn = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
     for folder in (ROOT, tmp_path):
         reference.assert_same(read_params(f"{folder}/save/target_params.npz"), drawn)
@@ -53,15 +52,48 @@ def test_an_oracle_draws_its_data_and_measures_by_it(tmp_path, params):
     assert oracle.positives.shape == oracle.held_out.shape == (300, T)
     assert (oracle.positives != oracle.held_out).any()
     measured = oracle.measure(generator, samples)
+
+    def nll(params, x):
+        return -reference.lstm_log_prob(params, x).mean()
+
     expected = {
-        "nll_oracle": -reference.lstm_log_prob(params, samples).mean(),
-        "nll_test": -reference.lstm_log_prob(generator.get_params(), oracle.held_out).mean(),
+        "nll_oracle": nll(params, samples),
+        "nll_test": nll(generator.get_params(), oracle.held_out),
+        "entropy": nll(generator.get_params(), samples),
+        "kl_generator_oracle": nll(params, samples) - nll(generator.get_params(), samples),
+        "kl_oracle_generator": nll(generator.get_params(), oracle.held_out)
+        - nll(params, oracle.held_out),
     }
     assert measured.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(measured[name], value, rtol=1e-5)
-    with pytest.raises(InputError, match=r"oracle\.npz: .*DIM = \(12, 3, 4\), found \(11, 3, 4\)"):
+        np.testing.assert_allclose(measured[name], value, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match=r"oracle\.npz, .*DIM = \(12, 3, 4\): embeddings: expect"):
         Oracle(tmp_path / "oracle.npz", (V + 1, E, H), T, 0, num=300, seed=2)
+
+
+def test_the_oracle_judged_by_itself_has_no_divergence():
+    oracle = Oracle(f"{ROOT}/save/target_params.npz", (5000, 32, 32), 20, 0, num=2000, seed=3)
+    measured = oracle.measure(oracle, oracle.positives)
+    assert measured["kl_generator_oracle"] == measured["kl_oracle_generator"] == 0
+    other = LSTM(oracle.get_params(), 20, seed=9)  # new samples: means of 2,000 vary by 0.02
+    assert abs(oracle.nll(other.sample(2000)) - oracle.entropy) < 0.1
+
+
+def test_a_divergence_is_that_of_the_two_models(tmp_path):
+    params = reference.lstm_params(4, E, H)
+    write_params(tmp_path / "oracle.npz", params)
+    oracle = Oracle(tmp_path / "oracle.npz", (4, E, H), 3, 0, num=20_000, seed=1)
+    generator = Generator(4, E, H, 3, seed=2)
+    measured = oracle.measure(generator, generator.sample(20_000))
+    every = reference.all_sequences(4, 3)
+    p, q = (reference.lstm_log_prob(w, every).sum(1) for w in (params, generator.get_params()))
+    expected = {
+        "kl_generator_oracle": np.exp(q) @ (q - p) / 3,
+        "kl_oracle_generator": np.exp(p) @ (p - q) / 3,
+        "entropy": -np.exp(q) @ q / 3,
+    }
+    for name, value in expected.items():
+        assert measured[name] == pytest.approx(value, abs=0.02)
 
 
 def test_npz_comes_back_as_written_with_names_or_without(tmp_path, params):
@@ -69,6 +101,8 @@ def test_npz_comes_back_as_written_with_names_or_without(tmp_path, params):
     write_params(path, params)
     reference.assert_same(read_params(path), params)
     np.savez(path, *params)
+    reference.assert_same(read_params(path), params)
+    np.savez_compressed(path, *params)
     reference.assert_same(read_params(path), params)
     named = dict(sorted(zip(param_shapes(V, E, H), params)))
     np.savez(path, **named)
@@ -96,16 +130,16 @@ def test_pickles_of_known_content_are_read(tmp_path, monkeypatch, params, kind):
         data = text.encode("latin1")
     (tmp_path / "oracle.pkl").write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    monkeypatch.setattr(target_lstm, "PUBLISHED", {digest})
+    monkeypatch.setattr(module, "PUBLISHED", {digest})
     reference.assert_same(read_params(tmp_path / "oracle.pkl"), params)
 
 
 def test_any_other_pickle_is_refused_before_anything_of_it_runs(tmp_path, monkeypatch, params):
     monkeypatch.chdir(tmp_path)
     for data in (b"cos\nsystem\n(S'touch HACKED'\ntR.", pickle.dumps(params)):
-        Path("oracle.pkl").write_bytes(data)
-        with pytest.raises(InputError, match=r"^oracle\.pkl: .* makes one of a trusted pickle"):
-            read_params("oracle.pkl")
+        Path("target_params.pkl").write_bytes(data)  # as the authors' is named
+        with pytest.raises(InputError, match=r"^target_params\.pkl: .* of a trusted pickle"):
+            read_params("target_params.pkl")
     assert not Path("HACKED").exists()
 
 
@@ -119,6 +153,20 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused_in_little_memory(tmp_pa
     with pytest.raises(InputError, match=r"bomb\.npz: .* unpacks to over four times its size"):
         read_params(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # kB
+
+
+def test_a_generator_s_file_is_a_whole_model(tmp_path, params):
+    path, words = tmp_path / "generator.npz", ["<end>", "<unknown>", *"abcdefghi"]
+    for about in ({"words": words}, {"start_token": 2}):
+        LSTM(params, T, **about).save(path)
+        reference.assert_same(read_params(path), params)
+        model = load(path, seed=4)
+        np.testing.assert_array_equal(model.sample(50), LSTM(params, T, **about, seed=4).sample(50))
+        assert model.sequence_length == T and model.start_token == about.get("start_token", 0)
+        assert token_text([[2, 3, 0]], model.words) == ("a b\n" if "words" in about else "2 3 0\n")
+    write_params(path, params)
+    with pytest.raises(InputError, match=r"generator\.npz: expected a model that a run wrote"):
+        load(path)
 
 
 DAMAGE = {

@@ -1,17 +1,18 @@
-"""How good are the samples of the run in save/? From the project's root:
+"""How good are the samples of a generator? From the project's root:
 
-python save/reference/measure.py
+python save/reference/measure.py         the generator of the run in save/
+python save/reference/measure.py FILE    one in a file, such as save/reference/generator-seqgan.npz
 
-Prints a table of the real sequences, uniformly random tokens, and the generator at several
-temperatures, each with
+A file is judged by the oracle that sequence_gan.py names. Prints a table of the real sequences,
+uniformly random tokens, and the generator at several temperatures, each with
 
-nll_oracle    NLL under the oracle, in nats per token (with a text: empty)
-nll_test      the generator's own NLL of held-out data
-bleu_2        of 1,000 sequences against the held-out data
-self_bleu_2   of 1,000 sequences, each against the others: higher is less diverse
-distinct      share of different sequences among 1,000
-commonest     how often the commonest of these occurs
-verbatim      share of the 1,000 that stand in the training data as they are
+nll_oracle, nll_test    NLL under the oracle; the generator's own NLL of held-out data
+entropy                 its NLL of its own samples; of uniformly random tokens, ln V
+kl_generator_oracle     nll_oracle - entropy
+kl_oracle_generator     nll_test - entropy of the oracle; these five in nats per token
+bleu_2, self_bleu_2     of 1,000 sequences against the held-out data, and against each other
+distinct, commonest     share of different sequences among 1,000; how often the commonest occurs
+verbatim                share of the 1,000 that stand in the training data as they are
 """
 
 import contextlib
@@ -25,10 +26,10 @@ import numpy as np
 sys.path.insert(0, ".")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from dataloader import Text
-from generator import LSTM
-from rollout import Bleu, self_bleu
-from target_lstm import Oracle, read_params
+import sequence_gan
+from dataloader import Bleu, InputError, Text, self_bleu, token_text
+from generator import load
+from target_lstm import Oracle
 
 TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
@@ -46,21 +47,30 @@ def load_data(c):
     seed = int(np.random.SeedSequence(c["SEED"]).generate_state(1)[0])
     if c["TEXT_FILE"]:
         files = c["TEXT_FILE"], c["TEST_FILE"]
+        words = load("save/generator.npz").words
         with contextlib.redirect_stdout(io.StringIO()):
-            return Text(*files, c["VOCAB_SIZE"], c["SEQ_LENGTH"], seed)
+            return Text(*files, c["VOCAB_SIZE"], c["SEQ_LENGTH"], seed, words)
     sizes = c["VOCAB_SIZE"], c["EMB_DIM"], c["HIDDEN_DIM"]
     num = c["GENERATED_NUM"] // c["BATCH_SIZE"] * c["BATCH_SIZE"]
     return Oracle(c["TARGET_FILE"], sizes, c["SEQ_LENGTH"], c["START_TOKEN"], num, seed)
 
 
-def measure(data, x, model=None):
-    """The row of sequences x, int [N, T], and of the model that drew them, if it is one."""
+class Uniform:
+    """The model of uniformly random tokens: every one has the probability 1 / V."""
+
+    def __init__(self, vocab_size):
+        self.vocab_size = vocab_size
+
+    def nll(self, x):
+        return np.log(self.vocab_size)
+
+
+def of_samples(data, x):
+    """The measures of 1,000 sequences among x, int [N, T], whatever drew them."""
     few = x[:1000]
     same, counts = np.unique(few, axis=0, return_counts=True)
     known = set(map(bytes, np.ascontiguousarray(data.positives)))
     return {
-        "nll_oracle": data.nll(x) if isinstance(data, Oracle) else "",
-        "nll_test": model.nll(data.held_out, data.end) if model else "",
         "bleu_2": np.mean(Bleu(data.held_out, 2, data.end)(few)),
         "self_bleu_2": self_bleu(few, 2, data.end),
         "distinct": len(same) / len(few),
@@ -69,26 +79,40 @@ def measure(data, x, model=None):
     }
 
 
-def main():
-    constants = read_settings()
-    data = load_data(constants)
-    length, start = constants["SEQ_LENGTH"], constants["START_TOKEN"]
+def rows_of(data, model):
+    """{name: measures} of the real sequences, random tokens and a model at each temperature."""
     num = 9984 if isinstance(data, Oracle) else 1000
-    uniform = np.random.default_rng(constants["SEED"]).integers(0, data.vocab_size, [num, length])
-    rows = {
-        "real, to learn from": measure(data, data.positives),
-        "uniformly random": measure(data, uniform.astype(np.int32)),
-    }
-    params = read_params("save/generator.npz")
-    model = LSTM(params, length, start, seed=1)
-    for t in TEMPERATURES:
+    rng = np.random.default_rng(1)
+    uniform = rng.integers(0, data.vocab_size, [num, model.sequence_length], np.int32)
+    real = data.measure(data, data.held_out) if isinstance(data, Oracle) else {}
+    rows = {"real, held out": real | of_samples(data, data.held_out)}
+    measures = data.measure(Uniform(data.vocab_size), uniform)
+    rows["uniformly random"] = measures | of_samples(data, uniform)
+
+    params = model.get_params()
+    for t in map(np.float32, TEMPERATURES):
         model.set_params([*params[:13], params[13] / t, params[14] / t])
-        rows[f"generator, temperature {t}"] = measure(data, model.sample(num).numpy(), model)
-    print("sequences", *next(iter(rows.values())), sep=",")
+        x = model.sample(num).numpy()
+        rows[f"generator, temperature {t:g}"] = data.measure(model, x) | of_samples(data, x)
+    model.set_params(params)
+    return rows
+
+
+def main(path):
+    constants = vars(sequence_gan) if path else read_settings()
+    data = load_data(constants)
+    model = load(path or "save/generator.npz", seed=1)
+    rows = rows_of(data, model)
+    columns = list(rows["uniformly random"])
+    print("sequences", *columns, sep=",")
     for name, row in rows.items():
-        cells = [f"{value:.4g}" if value != "" else "" for value in row.values()]
+        cells = [f"{row[column]:.4g}" if column in row else "" for column in columns]
         print(f'"{name}"', *cells, sep=",", flush=True)
+    print("\nSamples:\n" + token_text(model.sample(3), model.words), end="")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(sys.argv[1] if sys.argv[1:] else None)
+    except InputError as error:
+        sys.exit(f"measure.py: {error}")

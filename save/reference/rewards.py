@@ -19,10 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import measure
 
 import sequence_gan
-from dataloader import read_checkpoint
 from discriminator import Discriminator
 from generator import Generator
-from rollout import Rollout
 
 
 def row(p, x, nll):
@@ -36,7 +34,7 @@ def main():
     c = measure.read_settings()
     data = measure.load_data(c)
     sizes = data.vocab_size, c["EMB_DIM"], c["HIDDEN_DIM"]
-    generator = Generator(*sizes, c["SEQ_LENGTH"], c["START_TOKEN"])
+    generator = Generator(*sizes, c["SEQ_LENGTH"], c["START_TOKEN"], data.words)
     discriminator = Discriminator(
         c["SEQ_LENGTH"],
         data.vocab_size,
@@ -44,13 +42,12 @@ def main():
         c["DIS_FILTER_SIZES"],
         c["DIS_NUM_FILTERS"],
     )
-    policy = Rollout(generator, c["ROLLOUT_UPDATE_RATE"]).policy
-    models = {"generator": generator, "discriminator": discriminator, "policy": policy}
-    _, arrays = read_checkpoint("save/checkpoint.npz")
-    for variable, array in zip(sequence_gan.all_variables(**models), arrays, strict=True):
-        variable.assign(array)
+    _, arrays = sequence_gan.read_checkpoint()
+    for name, model in {"generator": generator, "discriminator": discriminator}.items():
+        for part, variable in model.state().items():
+            variable.assign(arrays[f"{name}/{part}"])
 
-    nll = (lambda x: generator.nll(x, data.end)) if c["TEXT_FILE"] else data.nll
+    nll = generator.nll if c["TEXT_FILE"] else data.nll
     print("sequences,taken_for_real,mean_probability,share_of_the_best_100,nll,nll_of_best_tenth")
     sets = {"real, trained on": data.positives, "real, new": data.held_out}
     sets["generated"] = generator.sample(len(data.positives)).numpy()
