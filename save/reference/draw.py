@@ -1,6 +1,6 @@
 """Pictures and tables of the study, from the committed numbers. From the project's root:
 
-python save/reference/draw.py             draws the pictures and prints the two tables
+python save/reference/draw.py             draws the pictures and prints the tables
 python save/reference/draw.py LOG ...     draws these experiment logs in one picture, logs.png
 """
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 EPOCHS = (20, 50, 100, 150, 199)
+DIVERGENCES = ("generator_oracle", "oracle_generator")
 # Runs of the authors' program on their oracle; the others in the file are something else.
 AUTHORS_PROGRAM = """
 FrensiZ--SeqGAN--10ee742 FrensiZ--SeqGAN--540dd7e FrensiZ--SeqGAN--34be1f5
@@ -64,27 +65,33 @@ def spread(values):
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
+def at_epochs(curves):
+    """{epoch: NLL} of a run at the tables' epochs, as far as it goes; 200 stands for 199."""
+    nlls = curves["adversarial"]
+    found = {epoch: nlls.get(epoch) for epoch in EPOCHS}
+    found[199] = nlls.get(199, nlls.get(200))
+    return {epoch: nll for epoch, nll in found.items() if nll is not None}
+
+
 def falls(curves):
     """{epoch: fall of the NLL from the run's MLE level, the mean of its last 20 epochs}."""
     last = max(curves["mle"])
     level = statistics.mean(nll for epoch, nll in curves["mle"].items() if epoch >= last - 20)
-    nlls = curves["adversarial"]
-    at = {epoch: nlls.get(epoch, nlls.get(200) if epoch == 199 else None) for epoch in EPOCHS}
-    return {epoch: level - nll for epoch, nll in at.items() if nll is not None}
+    return {epoch: level - nll for epoch, nll in at_epochs(curves).items()}
 
 
-def print_table(runs, single):
-    """The falls of other people's runs together, and of single runs {label: curves}."""
-    print("| fall in adversarial epoch | " + " | ".join(map(str, EPOCHS)) + " |")
+def print_table(title, measure, runs, single):
+    """A measure, {epoch: value}, of other people's runs together, and of single runs."""
+    print(f"| {title} in adversarial epoch | " + " | ".join(map(str, EPOCHS)) + " |")
     print("|---" * (1 + len(EPOCHS)) + "|")
-    others = [falls(runs[name]) for name in AUTHORS_PROGRAM]
-    columns = [[fall[epoch] for fall in others if epoch in fall] for epoch in EPOCHS]
+    others = [measure(runs[name]) for name in AUTHORS_PROGRAM]
+    columns = [[values[epoch] for values in others if epoch in values] for epoch in EPOCHS]
     cells = [spread(c) for c in columns]
     print("| others, mean ± standard deviation | " + " | ".join(cells) + " |")
     cells = [f"{min(c):.3f} to {max(c):.3f}, of {len(c)}" for c in columns]
     print("| others, range and number | " + " | ".join(cells) + " |")
     for label, curves in single.items():
-        found = falls(curves)
+        found = measure(curves)
         cells = [f"{found[epoch]:.3f}" if epoch in found else "" for epoch in EPOCHS]
         print(f"| {label} | " + " | ".join(cells) + " |")
 
@@ -134,28 +141,38 @@ def draw_learning_curve(runs, published, ours):
     save(figure, ".images/learning-curve.png")
 
 
-def metrics(name):
-    with open(HERE / f"{name}-authors-oracle.csv", newline="") as file:
-        return list(csv.DictReader(file))
+def evaluations(name, **of):
+    """The evaluations in a csv whose columns have the values of."""
+    with open(HERE / f"{name}.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("nll_oracle")]
+    return [row for row in rows if all(row[column] == value for column, value in of.items())]
 
 
 def draw_trade_off():
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    """Both divergences of generators on our oracle, seed 88, from epoch to epoch."""
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
     axes = figure.subplots()
-    curves = {"MLE": ("seqgan", "mle"), "SeqGAN": ("seqgan", "adversarial")}
-    curves |= {"PG-BLEU": ("pg-bleu", "adversarial"), "a reward of 1": ("constant", "adversarial")}
-    for label, (name, stage) in curves.items():
-        rows = [row for row in metrics(name) if row["stage"] == stage and row["nll_oracle"]]
-        points = [(float(row["nll_test"]), float(row["nll_oracle"])) for row in rows]
-        axes.plot(*zip(*points), ".-", label=label)
-    for epochs in ("116", "11"):
-        rows = [row for row in metrics("temperature") if row["mle_epochs"] == epochs]
-        points = [(float(row["nll_test"]), float(row["nll_oracle"])) for row in rows]
-        axes.plot(*zip(*points), "x--", label=f"MLE, {epochs} epochs, temperatures 1 to 0.7")
-    axes.axvline(8.517, color="gray", linestyle=":", label="equal probabilities")
-    axes.axis([7.6, 9.7, 8.2, 9.8])
-    axes.set(xlabel="NLL of held-out sequences, nats per token", ylabel="NLL under the oracle")
-    axes.legend(fontsize="small", loc="upper right")
+
+    def draw(label, rows, style):
+        x, y = ([float(row[f"kl_{kl}"]) for row in rows] for kl in DIVERGENCES)
+        (line,) = axes.plot(x, y, style, label=label, markersize=4)
+        middle = len(x) // 2
+        arrow = {"arrowstyle": "->", "color": line.get_color(), "linewidth": 2}
+        axes.annotate("", (x[middle], y[middle]), (x[middle - 1], y[middle - 1]), arrowprops=arrow)
+
+    draw("MLE, epochs 0 to 115", evaluations("mle", oracle="our", seed="88"), ".-")
+    for label, name in (("a reward of 1", "constant"), ("PG-BLEU", "pg-bleu")):
+        rows = evaluations(f"{name}-our-oracle", stage="adversarial")
+        draw(f"{label}, adversarial epochs 0 to 199", rows, ".-")
+    draw("SeqGAN, adversarial epochs 0, 29, 47, 148, 200", evaluations("divergences"), "s-")
+    for epochs in ("6", "11", "116"):
+        rows = evaluations("temperature", oracle="our", mle_epochs=epochs)
+        draw(f"MLE of {epochs} epochs, temperatures 1 to 0.7", rows, "x--")
+    axes.plot(0, 0, "k*", markersize=12, clip_on=False, label="the oracle itself")
+    axes.set(xlim=(0, 4.2), ylim=(0, 4.6), title="our oracle, seed 88; arrows: the way of time")
+    axes.set(xlabel="KL(G || O), nats per token: what G writes that O would not")
+    axes.set_ylabel("KL(O || G): what O writes that G would not")
+    axes.legend(fontsize="small", loc="center left")
     save(figure, ".images/trade-off.png")
 
 
@@ -191,12 +208,12 @@ if __name__ == "__main__":
         draw_logs(sys.argv[1:])
     else:
         runs, schedules = read_runs(), read_schedules()
-        published, ours, default = (
-            read_log(HERE / f"{name}.txt")
-            for name in ("published", "seqgan-authors-oracle", "seqgan-our-oracle")
-        )
+        published = read_log(HERE / "published.txt")
+        ours = read_log(HERE / "seqgan-authors-oracle.txt")
         single = {"published log": published, "this program, seed 88": ours}
-        print_table(runs, single | {"the default run, on our oracle": default})
+        print_table("fall", falls, runs, single)
+        print()
+        print_table("NLL", at_epochs, runs, single)
         print()
         print_schedules(schedules)
         draw_learning_curve(runs, published, ours)
