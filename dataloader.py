@@ -1,9 +1,11 @@
 """Data: a text of one's own, batches, BLEU, checks, files. N = any number, T = sequence length."""
 
 import collections
+import contextlib
 import itertools
 import numbers
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,20 @@ MARKS = ["<end>", "<unknown>"]
 
 class InputError(ValueError):
     """What a person supplied (a file, a constant, an array) is not usable; the message says why."""
+
+
+@contextlib.contextmanager
+def naming(prefix, constants):
+    """Let an InputError about an argument, as grad_clip, name its constant, as GEN_GRAD_CLIP."""
+    try:
+        yield
+    except InputError as error:
+        argument = re.match(r"\w*", str(error))[0]
+        name = argument.upper().replace("SEQUENCE", "SEQ")
+        for constant in (name, prefix + name):
+            if constant in constants:
+                raise InputError(constant + str(error)[len(argument) :]) from None
+        raise
 
 
 class Text:

@@ -3,12 +3,10 @@
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -86,10 +84,8 @@ def main():
         params, about = read_model(INITIAL_GENERATOR)
         words = about.get("words")
         if TEXT_FILE and not words:
-            raise InputError(
-                f"{INITIAL_GENERATOR}: expected a generator with its words, for a text"
-            )
-    with named_constants(""):
+            raise InputError(f"{INITIAL_GENERATOR}: expected a generator of a text")
+    with dataloader.naming("", CONSTANTS):
         if TEXT_FILE:
             data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"], words)
         else:
@@ -97,13 +93,13 @@ def main():
             data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, num, seeds["data"])
     set_size = min(num, len(data.positives))  # of real sequences, and of as many negatives
 
-    with named_constants("GEN_"):
+    with dataloader.naming("GEN_", CONSTANTS):
         generator = Generator(
             vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
             sequence_length=SEQ_LENGTH, start_token=START_TOKEN, words=data.words,
             learning_rate=GEN_LEARNING_RATE, grad_clip=GEN_GRAD_CLIP, seed=seeds["generator"],
         )  # fmt: skip
-    with named_constants("DIS_"):
+    with dataloader.naming("DIS_", CONSTANTS):
         discriminator = Discriminator(
             sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size,
             embedding_dim=DIS_EMBEDDING_DIM, filter_sizes=DIS_FILTER_SIZES,
@@ -111,14 +107,14 @@ def main():
             l2_reg_lambda=DIS_L2_REG_LAMBDA, learning_rate=DIS_LEARNING_RATE,
             seed=seeds["discriminator"],
         )  # fmt: skip
-    with named_constants("ROLLOUT_"):
+    with dataloader.naming("ROLLOUT_", CONSTANTS):
         rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
     if INITIAL_GENERATOR:
         generator.set_params(params, INITIAL_GENERATOR)
     if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
-        most = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
-        found = f"{BATCH_SIZE} and {DIS_BATCH_SIZE}"
-        raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {most}, found {found}")
+        what = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
+        what += f", found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
+        raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {what}")
     check_discriminator(discriminator, data.positives[:4])
     references = {n: Bleu(data.held_out, n, data.end) for n in data.bleu_orders}
 
@@ -268,20 +264,17 @@ class Run:
         for name, value in values.items():
             row[name] = float(f"{value:g}")
             if not np.isfinite(value) or ("nll" in name and value > self.most):
+                what = f"{name} of {stage} epoch {epoch} is {row[name]}, the run has diverged"
                 rate = "DIS_LEARNING_RATE" if "dis" in name else "GEN_LEARNING_RATE"
-                raise FloatingPointError(
-                    f"{name} of {stage} epoch {epoch} is {row[name]}: the run has diverged. The "
-                    f"log is kept. Lower {rate} and delete {CHECKPOINT_FILE} to start afresh"
-                )
+                advice = f"Lower {rate} and delete {CHECKPOINT_FILE} to start afresh"
+                raise FloatingPointError(f"{what}; the log is kept. {advice}")
         rows = self.record["rows"]
         rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
 
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        lines = [",".join(columns)]
-        for row in rows:
-            lines.append(",".join(str(row.get(name, "")) for name in columns))
-        write_file(METRICS_FILE, "\n".join(lines) + "\n")
+        table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
+        write_file(METRICS_FILE, "".join(",".join(map(str, line)) + "\n" for line in table))
         if "nll_test" in values:
             try:
                 draw_metrics(rows)
@@ -299,8 +292,7 @@ class Run:
 
     def save(self, finished=False):
         """Write all that the run is resumed from, in one step."""
-        self.record["seconds"] = time.monotonic() - self.started
-        self.record["finished"] = finished
+        self.record |= {"seconds": time.monotonic() - self.started, "finished": finished}
         arrays = {name: variable.numpy() for name, variable in self.variables.items()}
         data = io.BytesIO()
         np.savez(data, record=json.dumps(self.record), **arrays)
@@ -354,12 +346,12 @@ def draw_metrics(rows):
 
     rows = [row for row in rows if "nll_test" in row]
     x = [row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial") for row in rows]
-    measures = list(rows[0])[3:]  # after stage, epoch and seconds
-    panels = {"NLL and entropy": [], "divergence": [], "BLEU": []}
-    for name in measures:
-        label = "divergence" if "kl" in name else "BLEU" if "bleu" in name else "NLL and entropy"
-        panels[label].append(name)
-    panels = {label: names for label, names in panels.items() if names}
+    kinds = {"NLL, entropy": ("nll", "entropy"), "divergence": ("kl",), "BLEU": ("bleu", "self")}
+    panels = {}
+    for label, kind in kinds.items():
+        names = [name for name in rows[0] if name.startswith(kind)]
+        if names:
+            panels[label] = names
     figure = Figure(figsize=(8, 3 * len(panels)), layout="constrained")
     for axes, (label, names) in zip(figure.subplots(len(panels), sharex=True), panels.items()):
         for name in names:
@@ -395,20 +387,6 @@ def settings():
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
         values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return json.loads(json.dumps(values, default=str))  # as a record gives them back
-
-
-@contextlib.contextmanager
-def named_constants(prefix):
-    """Let an error about an argument, as grad_clip, name its constant, GEN_GRAD_CLIP."""
-    try:
-        yield
-    except InputError as error:
-        argument = re.match(r"\w*", str(error))[0]
-        name = argument.upper().replace("SEQUENCE", "SEQ")
-        name = name if name in CONSTANTS else prefix + name
-        if name not in CONSTANTS:
-            raise
-        raise InputError(name + str(error).removeprefix(argument)) from None
 
 
 if __name__ == "__main__":

@@ -389,7 +389,7 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
     np.savez("bare.npz", *before.get_params())
     refused = {"INITIAL_GENERATOR": "bare.npz", "SEED": 3}
     error = experiment.refusal(folder, monkeypatch, **none | refused)
-    assert error.startswith("bare.npz: expected a generator with its words")
+    assert error.startswith("bare.npz: expected a generator of a text")
 
 
 def test_a_narrow_terminal_shows_bars_and_whole_log_lines(tmp_path):

@@ -31,10 +31,10 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
     done = run(folder, "draw.py")
     assert done.returncode == 0, done.stderr
     assert len(list((folder / ".images").glob("*.png"))) == 3
-    falls, schedules = done.stdout.replace("|  |", "| |").split("\n\n")
+    falls, nlls, schedules = done.stdout.replace("|  |", "| |").split("\n\n")
     rows = falls.split("\n", 1)[1]
     readme, study = experiment.ROOT / "README.md", REFERENCE / "README.md"
-    for table, file in [(rows, readme), (rows, study), (schedules, study)]:
+    for table, file in [(rows, readme), (rows, study), (nlls, study), (schedules, study)]:
         assert table.count("\n") > 3 and table in file.read_text("utf-8")
 
 
