@@ -86,10 +86,10 @@ class Discriminator(tf.Module):
         that dropout keeps, bool [B, P]; None: all."""
         w = self.weights
         p = self.features(embedded)
-        lin = tf.matmul(p, w["highway_lin/Matrix"], transpose_b=True) + w["highway_lin/Bias"]
-        gate = tf.matmul(p, w["highway_gate/Matrix"], transpose_b=True) + w["highway_gate/Bias"]
-        t = tf.sigmoid(gate)
-        p = t * tf.nn.relu(lin) + (1 - t) * p
+        lin = tf.matmul(p, w["highway_lin/Matrix"], transpose_b=True)
+        gate = tf.matmul(p, w["highway_gate/Matrix"], transpose_b=True)
+        t = tf.sigmoid(gate + w["highway_gate/Bias"])
+        p = t * tf.nn.relu(lin + w["highway_lin/Bias"]) + (1 - t) * p
         if kept is not None:
             p = tf.where(kept, p / self.dropout_keep_prob, 0.0)
         return p @ w["output/W"] + w["output/b"]
@@ -150,15 +150,15 @@ def check_discriminator(discriminator, x):
         raise InputError("discriminator: expected a method state(), found none")
     check_arrays([discriminator.prob_real(x)], {"prob_real(x)": (len(x),)})
     state = {name: variable.numpy() for name, variable in discriminator.state().items()}
-    batches, labels = np.stack([x, x]), np.tile(np.arange(len(x)) % 2, [2, 1])
+    y = np.arange(len(x)) % 2
     losses = []
     for _ in range(2):
-        losses.append(np.asarray(discriminator.train_steps(batches, labels)))
-        check_arrays([losses[-1]], {"train_steps(x, y)": (2,)})
+        found = discriminator.train_steps(np.stack([x, x]), np.stack([y, y]))
+        losses += check_arrays([found], {"train_steps(x, y)": (2,)})
         variables = discriminator.state()
         if variables.keys() != state.keys():
-            new = sorted(variables.keys() - state.keys())
-            raise InputError(f"discriminator: these are made by the first step only: {new}")
+            late = sorted(variables.keys() - state.keys())
+            raise InputError(f"discriminator: these are made by the first step only: {late}")
         for name, variable in variables.items():
             variable.assign(state[name])
     if not np.allclose(*losses, rtol=1e-5, atol=0):

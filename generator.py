@@ -307,10 +307,10 @@ def read_model(path):
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             names, arrays = file.files, list(file.values())
         unnamed = [f"arr_{n}" for n in range(15)]
-        if names[:15] not in (PARAM_NAMES, unnamed) or names[15:] not in ([], ABOUT):
-            raise InputError(f"its arrays are {names}")
-        if names[15:] == []:
+        if names in (PARAM_NAMES, unnamed):
             return arrays, {}
+        if names != PARAM_NAMES + ABOUT:
+            raise InputError(f"its arrays are {names}")
         length, start, words = arrays[15:]
         words = bytes(words).decode().split("\n") if len(words) else None
         return arrays[:15], dict(zip(ABOUT, [int(length), int(start), words]))

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -240,8 +239,8 @@ class Run:
         write_file(LOG_FILE, record["log"])
         done = ", ".join(f"{stage} {number}" for stage, number in record["done"].items())
         state = f"resumed after {done}" if done else "a new run"
-        where = f"{os.cpu_count()} CPU cores, {len(tf.config.list_physical_devices('GPU'))} GPUs"
-        print(f"SeqGAN, {state}, on {where}; the log is {LOG_FILE}.")
+        gpus = len(tf.config.list_physical_devices("GPU"))
+        print(f"SeqGAN, {state}, on {gpus} GPUs; the log is {LOG_FILE}.")
         print("Ctrl-C stops it, and the same command resumes it.")
 
     def epochs(self, stage, number, heading=None):
@@ -285,8 +284,7 @@ class Run:
         """A line of the experiment log, and of the screen."""
         self.record["log"] += f"{line}\n"
         with open(LOG_FILE, "a", newline="\n") as file:
-            file.write(f"{line}\n")
-            file.flush()
+            print(line, file=file, flush=True)
             os.fsync(file.fileno())
         tqdm.write(line)
 
@@ -308,8 +306,8 @@ def read_checkpoint():
             arrays = dict(file)
         return json.loads(str(arrays.pop("record"))), arrays
     except Exception:  # whatever a damaged file provokes in its reader
-        what = "cannot be read; move it away to start afresh"
-        raise InputError(f"{CHECKPOINT_FILE}: {what}") from None
+        hint = "cannot be read; move it away to start afresh"
+        raise InputError(f"{CHECKPOINT_FILE}: {hint}") from None
 
 
 def resumes(record, now):
@@ -318,26 +316,25 @@ def resumes(record, now):
     was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
     longer = changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done
-    if record["finished"] or longer or not changed:
-        return longer or not record["finished"]
-    changes = []
+    if record["finished"]:
+        return longer
+    if longer or not changed:
+        return True
+    what = f"the run in {CHECKPOINT_FILE} is unfinished, and this has changed since:"
     for name in changed:
         values = f" was {was.get(name)!r}, is {now.get(name)!r}" if name in CONSTANTS else ""
-        changes.append(name + values)
-    what = f"the run in {CHECKPOINT_FILE} is unfinished, and this has changed since"
-    hint = "put it back to resume, or delete that file to start afresh"
-    raise InputError(f"{what}: {', '.join(changes)}; {hint}")
+        what += f" {name}{values},"
+    raise InputError(f"{what[:-1]}; put it back to resume, or delete that file to start afresh")
 
 
 def keep_aside():
     """Move the files of the run before to a new folder save/run-<time>, and say so."""
-    paths = [path for path in OUTPUTS if os.path.lexists(path)]
-    if paths:
-        folder = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
-        os.makedirs(folder)
-        for path in paths:
-            shutil.move(path, folder)
-        print(f"Moved to {folder}: {', '.join(map(os.path.basename, paths))}")
+    folder = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
+    for path in OUTPUTS:
+        if os.path.lexists(path):
+            os.makedirs(folder, exist_ok=True)
+            os.rename(path, path.replace("save", folder, 1))
+            print(f"{path}, of the run before, is moved to {folder}")
 
 
 def draw_metrics(rows):
@@ -347,14 +344,10 @@ def draw_metrics(rows):
     rows = [row for row in rows if "nll_test" in row]
     x = [row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial") for row in rows]
     kinds = {"NLL, entropy": ("nll", "entropy"), "divergence": ("kl",), "BLEU": ("bleu", "self")}
-    panels = {}
-    for label, kind in kinds.items():
-        names = [name for name in rows[0] if name.startswith(kind)]
-        if names:
-            panels[label] = names
-    figure = Figure(figsize=(8, 3 * len(panels)), layout="constrained")
-    for axes, (label, names) in zip(figure.subplots(len(panels), sharex=True), panels.items()):
-        for name in names:
+    labels = [label for label, kind in kinds.items() if any(n.startswith(kind) for n in rows[0])]
+    figure = Figure(figsize=(8, 3 * len(labels)), layout="constrained")
+    for axes, label in zip(figure.subplots(len(labels), sharex=True), labels):
+        for name in [name for name in rows[0] if name.startswith(kinds[label])]:
             axes.plot(x, [row[name] for row in rows], ".-", label=name)
         axes.axvline(PRE_EPOCH_NUM, color="gray", linestyle="--")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -376,9 +369,8 @@ def settings():
     check_number("SEED", SEED, 0, 2**64 - 1)
     check_number("GENERATED_NUM", GENERATED_NUM, BATCH_SIZE, 10**7)
 
-    inputs = ["INITIAL_GENERATOR"]
-    inputs += ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]
-    for name in inputs:
+    data_files = ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]
+    for name in [*data_files, "INITIAL_GENERATOR"]:
         path = values[name]
         if path is None and name != "TARGET_FILE":
             continue

@@ -98,8 +98,8 @@ def test_a_text_s_samples_stay_ended_and_their_tokens_have_their_probabilities(p
     reference.assert_drawn_from(np.bincount(x @ [V * V, V, 1], minlength=V**3), probabilities)
     found = model.log_prob(cells[possible])
     np.testing.assert_allclose(found, log_prob[possible], rtol=1e-5, atol=1e-6)
-    kept = model.complete(np.int32([[0, 5, 5], [2, 0, 5]]), 2).numpy()
-    assert kept.tolist() == [[0, 5, 0], [2, 0, 0]]
+    kept = model.complete(np.tile(np.int32([[0, 5, 5], [2, 0, 5]]), [100, 1]), 2).numpy()
+    assert kept.tolist() == [[0, 5, 0], [2, 0, 0]] * 100
 
 
 def test_sampler_and_log_prob_begin_with_the_same_start_token(params):

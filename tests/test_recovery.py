@@ -3,6 +3,7 @@
 import resource
 import shutil
 import signal
+import time
 
 import experiment
 import numpy as np
@@ -115,7 +116,7 @@ def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfin
         (unfinished / "save" / name).write_text(f"my {name}")
     (unfinished / "save/checkpoint.npz").unlink()
     code, out, err = experiment.run(unfinished)
-    assert code == 0 and "Moved to save/run-" in out, err
+    assert code == 0 and "save/real_data.txt, of the run before, is moved to save/run-" in out, err
     assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
     (kept,) = (unfinished / "save").glob("run-*")
     for name in names:
@@ -129,7 +130,7 @@ def test_a_finished_run_made_longer_goes_on_from_its_state_and_its_seconds(
     saved = []
     run = sequence_gan.Run
     monkeypatch.setattr(run, "epochs", lambda self, *_: saved.append(self.variables) or [])
-    monkeypatch.setattr(run, "save", lambda self, finished=False: saved.append(self.record))
+    monkeypatch.setattr(run, "save", lambda self, finished=False: saved.append(self))
     experiment.set_constants(folder, monkeypatch, TOTAL_BATCH=4)
     record, arrays = sequence_gan.read_checkpoint()
     sequence_gan.main()
@@ -137,7 +138,8 @@ def test_a_finished_run_made_longer_goes_on_from_its_state_and_its_seconds(
     assert {*names, "rollout/Wi", "discriminator/adam/output/W/v"} <= arrays.keys()
     for name, variable in saved[1].items():
         np.testing.assert_array_equal(variable.numpy(), arrays[name])
-    assert saved[0]["seconds"] >= record["seconds"] > 0 and saved[0]["log"] == record["log"]
+    assert saved[0].record["log"] == record["log"]
+    assert time.monotonic() - saved[0].started >= record["seconds"] > 0
 
 
 def test_a_checkpoint_of_other_models_is_refused(unfinished, monkeypatch):

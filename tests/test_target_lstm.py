@@ -50,7 +50,8 @@ def test_an_oracle_draws_its_data_and_measures_by_it(tmp_path, params):
     generator = Generator(V, E, H, T)
     samples = np.random.default_rng(1).integers(0, V, (200, T))
     assert oracle.positives.shape == oracle.held_out.shape == (300, T)
-    assert (oracle.positives != oracle.held_out).any()
+    rows = [sorted(x.tolist()) for x in (oracle.positives, oracle.held_out)]
+    assert rows[0] != rows[1]
     measured = oracle.measure(generator, samples)
 
     def nll(params, x):
@@ -102,8 +103,9 @@ def test_npz_comes_back_as_written_with_names_or_without(tmp_path, params):
     reference.assert_same(read_params(path), params)
     np.savez(path, *params)
     reference.assert_same(read_params(path), params)
-    np.savez_compressed(path, *params)
-    reference.assert_same(read_params(path), params)
+    larger = reference.lstm_params(500, E, H)
+    np.savez_compressed(path, *larger)
+    reference.assert_same(read_params(path), larger)
     named = dict(sorted(zip(param_shapes(V, E, H), params)))
     np.savez(path, **named)
     with pytest.raises(InputError, match=r"oracle\.npz: expected .* its arrays are \['U"):
