@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 REFERENCE = experiment.ROOT / "save/reference"
+READMES = "README.md", "save/reference/README.md"
 
 
 def run(folder, script, *arguments):
@@ -31,11 +32,13 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
     done = run(folder, "draw.py")
     assert done.returncode == 0, done.stderr
     assert len(list((folder / ".images").glob("*.png"))) == 3
-    falls, nlls, schedules = done.stdout.replace("|  |", "| |").split("\n\n")
+    falls, *others, share = done.stdout.replace("|  |", "| |").split("\n\n")
+    readme, study = ((experiment.ROOT / path).read_text("utf-8") for path in READMES)
     rows = falls.split("\n", 1)[1]
-    readme, study = experiment.ROOT / "README.md", REFERENCE / "README.md"
-    for table, file in [(rows, readme), (rows, study), (nlls, study), (schedules, study)]:
-        assert table.count("\n") > 3 and table in file.read_text("utf-8")
+    assert rows.count("\n") == 4 and rows in readme
+    for table in (rows, *others):
+        assert table.strip() in study
+    assert len(others) == 4 and "P makes 1.00 to 1.42 of the NLL's fall" in share
 
 
 def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):

@@ -128,7 +128,7 @@ def print_trial():
     points = ("MLE", "5"), ("MLE", "25"), ("D", "10"), ("P", "10")
     print("| ten seeds | MLE, epoch 5 | MLE, epoch 25 | adversarial epoch 10 | rewards permuted |")
     print("|---" * 5 + "|")
-    measures = "nll_oracle entropy kl_generator_oracle kl_oracle_generator self_bleu_2".split()
+    measures = "nll_oracle entropy kl_generator_oracle kl_oracle_generator".split()
     for name in measures:
         cells = [spread(values(name, *point).tolist()) for point in points]
         print(f"| {name} | " + " | ".join(cells) + " |")
