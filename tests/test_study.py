@@ -32,7 +32,7 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
     done = run(folder, "draw.py")
     assert done.returncode == 0, done.stderr
     assert len(list((folder / ".images").glob("*.png"))) == 3
-    falls, *others, share = done.stdout.replace("|  |", "| |").split("\n\n")
+    falls, *others, share = done.stdout.strip().replace("|  |", "| |").split("\n\n")
     readme, study = ((experiment.ROOT / path).read_text("utf-8") for path in READMES)
     rows = falls.split("\n", 1)[1]
     assert rows.count("\n") == 4 and rows in readme
