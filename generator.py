@@ -325,6 +325,14 @@ def read_params(path):
     return read_model(path)[0]
 
 
+def read_words(path):
+    """The words of the text on which the generator of a file was trained."""
+    words = read_model(path)[1].get("words")
+    if not words:
+        raise InputError(f"{path}: expected a generator of a text, found no words")
+    return words
+
+
 def write_params(path, params, **about):
     """Write the 15 arrays of an LSTM as .npz, replacing the file in one step."""
     data = io.BytesIO()

@@ -25,7 +25,7 @@ import tensorflow as tf
 import dataloader
 from dataloader import Bleu, InputError, Text, check_number, pieces, token_text, write_file
 from discriminator import Discriminator, check_discriminator
-from generator import Generator, read_model
+from generator import Generator, read_params, read_words
 from rollout import Rollout
 from target_lstm import Oracle
 
@@ -78,12 +78,7 @@ def main():
     names = "data", "generator", "discriminator", "sets", "evaluation"
     seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(5).tolist()))
     num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
-    words = None
-    if INITIAL_GENERATOR:
-        params, about = read_model(INITIAL_GENERATOR)
-        words = about.get("words")
-        if TEXT_FILE and not words:
-            raise InputError(f"{INITIAL_GENERATOR}: expected a generator of a text")
+    words = read_words(INITIAL_GENERATOR) if TEXT_FILE and INITIAL_GENERATOR else None
     with dataloader.naming("", CONSTANTS):
         if TEXT_FILE:
             data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"], words)
@@ -109,7 +104,7 @@ def main():
     with dataloader.naming("ROLLOUT_", CONSTANTS):
         rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
     if INITIAL_GENERATOR:
-        generator.set_params(params, INITIAL_GENERATOR)
+        generator.set_params(read_params(INITIAL_GENERATOR), INITIAL_GENERATOR)
     if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
         what = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
         what += f", found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
@@ -352,8 +347,7 @@ def draw_metrics(rows):
         axes.axvline(PRE_EPOCH_NUM, color="gray", linestyle="--")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         axes.set(xlabel="epoch: MLE, then adversarial training", ylabel=label)
-        if label == "divergence":
-            axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0 if label == "divergence" else None)
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=150)
     write_file(PICTURE_FILE, data.getvalue())
@@ -368,9 +362,8 @@ def settings():
         check_number(name, values[name], 0, 10**6)
     check_number("SEED", SEED, 0, 2**64 - 1)
     check_number("GENERATED_NUM", GENERATED_NUM, BATCH_SIZE, 10**7)
-
-    data_files = ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]
-    for name in [*data_files, "INITIAL_GENERATOR"]:
+    files = ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]
+    for name in [*files, "INITIAL_GENERATOR"]:
         path = values[name]
         if path is None and name != "TARGET_FILE":
             continue
