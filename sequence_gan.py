@@ -138,12 +138,10 @@ def main():
 
         for _ in range(DIS_EPOCHS):
             parts = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
-            bar = tqdm(parts, leave=False, **BAR)
-            losses = [discriminator.train_steps(*part) for part in bar]
+            losses = [discriminator.train_steps(*part) for part in tqdm(parts, leave=False, **BAR)]
         some_x, some_y = np.concatenate(x[:ACCURACY_BATCHES]), np.concatenate(y[:ACCURACY_BATCHES])
         accuracy = np.mean((discriminator.prob_real(some_x) > 0.5) == some_y)
-        loss = np.mean(np.concatenate(losses))  # of the last epoch
-        run.measure(stage, epoch, dis_loss=loss, dis_accuracy=accuracy)
+        run.measure(stage, epoch, dis_loss=np.mean(np.concatenate(losses)), dis_accuracy=accuracy)
 
     with FileLock(LOCK_FILE, timeout=0):  # one run at a time in a folder
         run = Run(now, data, generator=generator, discriminator=discriminator, rollout=rollout)
@@ -222,8 +220,7 @@ class Run:
         else:
             keep_aside()
             record = {"done": {}, "log": "", "rows": [], "seconds": 0.0}
-        self.record = record
-        self.record["settings"] = now
+        self.record = record | {"settings": now}
         self.started = time.monotonic() - record["seconds"]
         self.save()
 
@@ -235,8 +232,7 @@ class Run:
         done = ", ".join(f"{stage} {number}" for stage, number in record["done"].items())
         state = f"resumed after {done}" if done else "a new run"
         gpus = len(tf.config.list_physical_devices("GPU"))
-        print(f"SeqGAN, {state}, on {gpus} GPUs; the log is {LOG_FILE}.")
-        print("Ctrl-C stops it, and the same command resumes it.")
+        print(f"SeqGAN, {state}, on {gpus} GPUs. Ctrl-C stops it, the same command resumes it.")
 
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
@@ -265,7 +261,6 @@ class Run:
         rows = self.record["rows"]
         rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
-
         columns = list(dict.fromkeys(name for row in rows for name in row))
         table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
         write_file(METRICS_FILE, "".join(",".join(map(str, line)) + "\n" for line in table))
@@ -301,8 +296,7 @@ def read_checkpoint():
             arrays = dict(file)
         return json.loads(str(arrays.pop("record"))), arrays
     except Exception:  # whatever a damaged file provokes in its reader
-        hint = "cannot be read; move it away to start afresh"
-        raise InputError(f"{CHECKPOINT_FILE}: {hint}") from None
+        raise InputError(f"{CHECKPOINT_FILE}: cannot be read; move it away to begin") from None
 
 
 def resumes(record, now):

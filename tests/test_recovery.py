@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_is_touched(unfinished, monk
     for damaged in (path.read_bytes()[:-100], b""):
         path.write_bytes(damaged)
         error = experiment.refusal(unfinished, monkeypatch)
-        assert error.startswith("save/checkpoint.npz: cannot be read; move it away to start")
+        assert error.startswith("save/checkpoint.npz: cannot be read; move it away to begin")
     assert experiment.log(unfinished) == log and path.read_bytes() == b""
 
 

@@ -1,10 +1,11 @@
 """Does the discriminator teach the generator anything? Its rewards against the same ones permuted.
 
 python save/reference/controls.py 1 2 3    runs these seeds, but for what controls.csv has
-python save/reference/controls.py          evaluates controls.csv: tables, tests and a picture
 
 From the project's root. The size is that of the README's trial. Each seed has one MLE and one
-pre-training of the discriminator; from that same state each condition goes on for 16 epochs.
+pre-training of the discriminator; from that same state each condition goes on for 16 adversarial
+epochs. A condition's rows are appended when its run is at its end. It can be stopped at any time;
+what it has not appended yet, it runs again. It evaluates nothing yet: twenty seeds are planned.
 """
 
 import csv
