@@ -61,7 +61,9 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
 
     def column(name):
         rows = [f"generator, temperature {t}" for t in ("1", "0.85", "0.7")]
-        return [float(table[row][name]) for row in ["uniformly random", *rows, "real, held out"]]
+        return [
+            float(table[row][name]) for row in ["uniformly random", *rows, "real, to learn from"]
+        ]
 
     for name in ("nll_oracle", "entropy"):
         assert column(name)[:4] == sorted(column(name)[:4], reverse=True)

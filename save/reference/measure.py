@@ -84,8 +84,8 @@ def rows_of(data, model):
     num = 9984 if isinstance(data, Oracle) else 1000
     rng = np.random.default_rng(1)
     uniform = rng.integers(0, data.vocab_size, [num, model.sequence_length], np.int32)
-    real = data.measure(data, data.held_out) if isinstance(data, Oracle) else {}
-    rows = {"real, held out": real | of_samples(data, data.held_out)}
+    real = data.measure(data, data.positives) if isinstance(data, Oracle) else {}
+    rows = {"real, to learn from": real | of_samples(data, data.positives)}
     measures = data.measure(Uniform(data.vocab_size), uniform)
     rows["uniformly random"] = measures | of_samples(data, uniform)
 
