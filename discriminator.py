@@ -79,7 +79,8 @@ class Discriminator(tf.Module):
         largest = [convolve_and_max(embedded, w[f"{name}/W"]) for name in names]
         biases = [w[f"{name}/b"] for name in names]
         # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
-        return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
+        largest, biases = tf.concat(largest, 1), tf.concat(biases, 0)
+        return tf.nn.relu(largest + biases)
 
     def logits(self, embedded, kept=None):
         """[B, T, E] -> [B, 2], index 0 = generated, 1 = real. kept: outputs of the highway layer
@@ -89,7 +90,8 @@ class Discriminator(tf.Module):
         lin = tf.matmul(p, w["highway_lin/Matrix"], transpose_b=True)
         gate = tf.matmul(p, w["highway_gate/Matrix"], transpose_b=True)
         t = tf.sigmoid(gate + w["highway_gate/Bias"])
-        p = t * tf.nn.relu(lin + w["highway_lin/Bias"]) + (1 - t) * p
+        transformed = tf.nn.relu(lin + w["highway_lin/Bias"])
+        p = t * transformed + (1 - t) * p
         if kept is not None:
             p = tf.where(kept, p / self.dropout_keep_prob, 0.0)
         return p @ w["output/W"] + w["output/b"]
@@ -187,7 +189,8 @@ def convolve_and_max(e, w):
 
     def gradient(upstream):
         at = tf.cast(responses == largest[:, None], tf.float32)
-        d = at * (upstream / tf.reduce_sum(at, 1))[:, None]
+        shared = upstream / tf.reduce_sum(at, 1)
+        d = at * shared[:, None]
         de = tf.raw_ops.Conv2DBackpropInput(
             input_sizes=tf.shape(e[:, None]),
             filter=tf.transpose(w, [2, 0, 1, 3]),
@@ -195,7 +198,8 @@ def convolve_and_max(e, w):
             strides=[1] * 4,
             padding="VALID",
         )
-        dw = tf.matmul(windows, tf.reshape(d, [-1, n]), transpose_a=True)
+        d = tf.reshape(d, [-1, n])
+        dw = tf.matmul(windows, d, transpose_a=True)
         return de[:, 0], tf.reshape(dw, w.shape)
 
     return largest, gradient
