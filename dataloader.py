@@ -26,9 +26,10 @@ def naming(prefix, constants):
     except InputError as error:
         argument = re.match(r"\w*", str(error))[0]
         name = argument.upper().replace("SEQUENCE", "SEQ")
+        rest = str(error).removeprefix(argument)
         for constant in (name, prefix + name):
-            if constant in constants:
-                raise InputError(constant + str(error)[len(argument) :]) from None
+            if constant in constants and rest[0] in ":,":
+                raise InputError(constant + rest) from None
         raise
 
 
@@ -60,13 +61,14 @@ class Text:
             raise InputError(f"{text_file}: expected a line for each sequence, found one line")
 
         counts = collections.Counter(itertools.chain.from_iterable(lines))
-        if words is None:
+        begins_anew = words is None
+        if begins_anew:
             frequent = counts.most_common(vocab_size - len(MARKS))
             words = MARKS + [word for word, _ in frequent]
         self.words, self.vocab_size = words, len(words)
         self.positives = self._numbers(lines, sequence_length)
         self.held_out = self._numbers(test, sequence_length)
-        self._report(text_file, lines, test, counts)
+        self._report(text_file, lines, test, counts, begins_anew)
         if (self.positives <= UNKNOWN).all() or (self.held_out <= UNKNOWN).all():
             raise InputError(f"{test_file or text_file}: no word held out is among those to learn")
 
@@ -77,12 +79,12 @@ class Text:
             row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:sequence_length]]
         return x
 
-    def _report(self, path, lines, test, counts):
+    def _report(self, path, lines, test, counts, begins_anew):
         """Print how many lines there are, and what else is worth knowing of the text."""
         print(f"{path}: {len(lines)} lines to learn, {len(test)} held out")
         length = self.positives.shape[1]
-        longest = max(len(line) for line in lines)
-        cut = sum(len(line) > length for line in lines)
+        longest = max(len(line) for line in lines + test)
+        cut = sum(len(line) > length for line in lines + test)
         if cut:
             print(f"  {cut} lines are cut. SEQ_LENGTH = {longest} would cut none.")
         padding = np.mean(self.positives == END)
@@ -93,7 +95,8 @@ class Text:
         if unknown:
             share = sum(counts[word] for word in unknown) / sum(counts.values())
             print(f"  {len(unknown)} of {len(counts)} words are unknown, {share:.1%} of the text.")
-            print(f"  All would be known with VOCAB_SIZE = {len(counts) + len(MARKS)}.")
+            if begins_anew:
+                print(f"  All would be known with VOCAB_SIZE = {len(counts) + len(MARKS)}.")
         single = sum(len(line) == 1 for line in lines)
         if single > len(lines) / 2 and len(counts) > len(lines) / 2:
             print("  Most lines are one word, and words seldom recur. If characters are to be")
@@ -102,10 +105,10 @@ class Text:
         known = {tuple(line) for line in lines}
         repeated = len(lines) - len(known)
         if repeated > len(lines) / 10:
-            print(f"  {repeated} lines to learn occur before among them.")
+            print(f"  {repeated} of the lines to learn are repeats.")
         learned = sum(tuple(line) in known for line in test)
         if learned > len(test) / 10:
-            print(f"  {learned} held-out lines are among those to learn: nll_test is too good.")
+            print(f"  {learned} of the held-out lines are also among those to learn.")
         for place, where in (0, "begins with"), (-1, "ends in"):
             ((word, count),) = collections.Counter(line[place] for line in lines).most_common(1)
             if count > 0.9 * len(lines) and len(word) > 1:

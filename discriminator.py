@@ -147,24 +147,30 @@ class Discriminator(tf.Module):
 
 def check_discriminator(discriminator, x):
     """Raise InputError unless a discriminator, which may be one of your own, can be trained and
-    resumed: from the same state() two steps on x, int [N, T], must always have the same losses."""
-    if not hasattr(discriminator, "state"):
-        raise InputError("discriminator: expected a method state(), found none")
-    check_arrays([discriminator.prob_real(x)], {"prob_real(x)": (len(x),)})
+    resumed: what two steps on x, int [N, T], change must be the same when state() is put back."""
+    for name in ("prob_real", "train_steps", "state"):
+        if not callable(getattr(discriminator, name, None)):
+            raise InputError(f"discriminator: expected a method {name}(), found none")
+    (before,) = check_arrays([discriminator.prob_real(x)], {"prob_real(x)": (len(x),)})
     state = {name: variable.numpy() for name, variable in discriminator.state().items()}
     y = np.arange(len(x)) % 2
-    losses = []
+    passes = []
     for _ in range(2):
-        found = discriminator.train_steps(np.stack([x, x]), np.stack([y, y]))
-        losses += check_arrays([found], {"train_steps(x, y)": (2,)})
+        losses = discriminator.train_steps(np.stack([x, x]), np.stack([y, 1 - y]))
+        check_arrays([losses], {"train_steps(x, y)": (2,)})
         variables = discriminator.state()
         if variables.keys() != state.keys():
             late = sorted(variables.keys() - state.keys())
             raise InputError(f"discriminator: these are made by the first step only: {late}")
+        changes = [np.asarray(discriminator.prob_real(x)) - before]
         for name, variable in variables.items():
+            changes.append(np.float64(variable.numpy()) - np.float64(state[name]))
             variable.assign(state[name])
-    if not np.allclose(*losses, rtol=1e-5, atol=0):
-        raise InputError("discriminator: its state() lacks something that a step changes")
+        passes.append(changes)
+    for first, second in zip(*passes):
+        # A GPU does not repeat itself bit by bit. What is missing makes far larger differences.
+        if np.linalg.norm(second - first) > 0.02 * np.linalg.norm(first):
+            raise InputError("discriminator: its state() lacks something that a step changes")
 
 
 # --------------------------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ class LSTM(tf.Module):
     def __init__(self, params, sequence_length, start_token=0, words=None, seed=0):
         super().__init__()
         embeddings, w_out = params[0], params[-2]
-        if np.ndim(embeddings) != 2 or np.ndim(w_out) != 2:
-            raise InputError("expected 15 arrays as in param_shapes, found matrices missing")
+        if len(params) != 15 or np.ndim(embeddings) != 2 or np.ndim(w_out) != 2:
+            raise InputError("params: expected 15 arrays as in param_shapes, found others")
         self.vocab_size, self.emb_dim = np.shape(embeddings)
         self.hidden_dim = len(w_out)
         sizes = self.vocab_size, self.emb_dim, self.hidden_dim
@@ -66,7 +66,8 @@ class LSTM(tf.Module):
         if words and len(words) != self.vocab_size:
             raise InputError(f"words: expected {self.vocab_size}, found {len(words)}")
 
-        self.sequence_length, self.start_token, self.words = sequence_length, start_token, words
+        self.sequence_length, self.start_token = sequence_length, int(start_token)
+        self.words = words
         self.input_shape = (None, sequence_length)
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
         self.weights = {name: tf.Variable(p) for name, p in zip(PARAM_NAMES, params)}
@@ -168,7 +169,7 @@ class LSTM(tf.Module):
         check_number("given", given, 0, self.sequence_length)
         check_number("temperature", temperature, 1e-6, 1e6, whole=False)
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
-        given, temperature = tf.constant(given), tf.constant(temperature, tf.float32)
+        given, temperature = tf.constant(given, tf.int32), tf.constant(temperature, tf.float32)
         # 1,664 rows at once with a V of 5,000: with 208 a draw takes twice as long.
         rows = max(1, 8_320_000 // self.vocab_size)
         parts = zip(pieces(x, rows), pieces(uniform, rows))
@@ -221,6 +222,7 @@ class Generator(LSTM):
         check_number("hidden_dim", hidden_dim, 1, 10**6)
         check_number("learning_rate", learning_rate, 0, 1, whole=False)
         check_number("grad_clip", grad_clip, 1e-30, 1e30, whole=False)
+        check_number("seed", seed, 0, 2**64 - 1)
         rng = np.random.default_rng(seed)
         shapes = param_shapes(vocab_size, emb_dim, hidden_dim).values()
         params = [np.float32(0.1) * rng.standard_normal(shape, np.float32) for shape in shapes]
@@ -236,6 +238,14 @@ class Generator(LSTM):
         pretrain = dataloader.adam_state("pretrain", self.pretrain_optimizer, self.weights)
         reinforce = dataloader.adam_state("reinforce", self.reinforce_optimizer, self.weights)
         return super().state() | pretrain | reinforce
+
+    def restore(self, path):
+        """Take the weights of a file; InputError if its model is of other sizes, words or start."""
+        params, about = read_model(path)
+        for name in about.keys() - {"sequence_length"}:
+            if about[name] != getattr(self, name):
+                raise InputError(f"{path}: expected a model of the same {name}, found another")
+        self.set_params(params, path)
 
     def pretrain_step(self, x):
         """One step of maximum likelihood on x, int [B, T]; the mean NLL before it, per token."""

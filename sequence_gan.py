@@ -25,7 +25,7 @@ import tensorflow as tf
 import dataloader
 from dataloader import Bleu, InputError, Text, check_number, pieces, token_text, write_file
 from discriminator import Discriminator, check_discriminator
-from generator import Generator, read_params, read_words
+from generator import Generator, read_words
 from rollout import Rollout
 from target_lstm import Oracle
 
@@ -86,13 +86,14 @@ def main():
             sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
             data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, num, seeds["data"])
     set_size = min(num, len(data.positives))  # of real sequences, and of as many negatives
-
     with dataloader.naming("GEN_", CONSTANTS):
         generator = Generator(
             vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
             sequence_length=SEQ_LENGTH, start_token=START_TOKEN, words=data.words,
             learning_rate=GEN_LEARNING_RATE, grad_clip=GEN_GRAD_CLIP, seed=seeds["generator"],
         )  # fmt: skip
+    if INITIAL_GENERATOR:
+        generator.restore(INITIAL_GENERATOR)
     with dataloader.naming("DIS_", CONSTANTS):
         discriminator = Discriminator(
             sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size,
@@ -103,11 +104,9 @@ def main():
         )  # fmt: skip
     with dataloader.naming("ROLLOUT_", CONSTANTS):
         rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
-    if INITIAL_GENERATOR:
-        generator.set_params(read_params(INITIAL_GENERATOR), INITIAL_GENERATOR)
     if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
         what = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
-        what += f", found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
+        what += f" and GENERATED_NUM = {GENERATED_NUM}, found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
         raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {what}")
     check_discriminator(discriminator, data.positives[:4])
     references = {n: Bleu(data.held_out, n, data.end) for n in data.bleu_orders}
@@ -135,7 +134,6 @@ def main():
         rng = np.random.default_rng([seeds["sets"], index])
         real = rng.choice(data.positives, set_size, replace=False)
         x, y = dataloader.labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
-
         for _ in range(DIS_EPOCHS):
             parts = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
             losses = [discriminator.train_steps(*part) for part in tqdm(parts, leave=False, **BAR)]
@@ -209,7 +207,6 @@ class Run:
         for model_name, model in models.items():
             for name, variable in model.state().items():
                 self.variables[f"{model_name}/{name}"] = variable
-
         record, arrays = read_checkpoint()
         if record and resumes(record, now):
             shapes = {name: tuple(variable.shape) for name, variable in self.variables.items()}
@@ -223,7 +220,6 @@ class Run:
         self.record = record | {"settings": now}
         self.started = time.monotonic() - record["seconds"]
         self.save()
-
         write_file(SETTINGS_FILE, json.dumps(now, indent=1) + "\n")
         write_file(POSITIVE_FILE, token_text(data.positives, data.words))
         if data.words:
@@ -294,7 +290,9 @@ def read_checkpoint():
     try:
         with np.load(CHECKPOINT_FILE) as file:
             arrays = dict(file)
-        return json.loads(str(arrays.pop("record"))), arrays
+        record = json.loads(str(arrays.pop("record")))
+        names = "settings", "done", "finished", "log", "rows", "seconds"
+        return {name: record[name] for name in names}, arrays
     except Exception:  # whatever a damaged file provokes in its reader
         raise InputError(f"{CHECKPOINT_FILE}: cannot be read; move it away to begin") from None
 
@@ -356,12 +354,14 @@ def settings():
         check_number(name, values[name], 0, 10**6)
     check_number("SEED", SEED, 0, 2**64 - 1)
     check_number("GENERATED_NUM", GENERATED_NUM, BATCH_SIZE, 10**7)
-    files = ["TEXT_FILE", "TEST_FILE"] if TEXT_FILE else ["TARGET_FILE"]
+    is_text = TEXT_FILE is not None or TEST_FILE is not None
+    files = ["TEXT_FILE", "TEST_FILE"] if is_text else ["TARGET_FILE"]
+    outputs = [os.path.realpath(output) for output in OUTPUTS]
     for name in [*files, "INITIAL_GENERATOR"]:
         path = values[name]
-        if path is None and name != "TARGET_FILE":
+        if path is None and name in ("TEST_FILE", "INITIAL_GENERATOR"):
             continue
-        if path in OUTPUTS or not os.path.isfile(str(path)):
+        if not os.path.isfile(str(path)) or os.path.realpath(path) in outputs:
             found = f"{path!r}, sought in {os.getcwd()}"
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
         values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()

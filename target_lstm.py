@@ -22,6 +22,8 @@ class Oracle(LSTM):
 
     def __init__(self, path, sizes, sequence_length, start_token, num, seed):
         check_number("num", num, 1, 10**7)
+        for name, size in zip(("vocab_size", "emb_dim", "hidden_dim"), sizes):
+            check_number(name, size, 1, 10**7)
         params = check_params(read_params(path), sizes, path)
         super().__init__(params, sequence_length, start_token, seed=seed)
         self.num_eval = num  # sequences drawn for an evaluation

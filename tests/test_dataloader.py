@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import reference
 
-from dataloader import InputError, Text, labelled_batches, pieces, token_text, write_file
+from dataloader import InputError, Text, labelled_batches, naming, pieces, token_text, write_file
 
 
 def make_text(folder, text, test=None, vocab_size=100, length=4, seed=0):
@@ -47,6 +47,13 @@ def test_a_tenth_is_held_out_by_the_seed_and_the_order_stays(tmp_path):
     assert len(held_out) == 2
 
 
+def test_a_file_whose_name_is_an_argument_s_keeps_its_name():
+    with pytest.raises(InputError, match=r"^seed\.txt, line 2"), naming("", ["SEED"]):
+        raise InputError("seed.txt, line 2: expected UTF-8")
+    with pytest.raises(InputError, match=r"^GEN_SEED: expected"), naming("GEN_", ["GEN_SEED"]):
+        raise InputError("seed: expected a number")
+
+
 BAD_TEXTS = {
     "not UTF-8": (b"one\ntw\xffo\n", None, r"text\.txt, line 2: expected UTF-8, found b'tw\\xffo'"),
     "empty": (b"\n \n", None, r"text\.txt: expected a text, found no words in it"),
@@ -68,11 +75,11 @@ REPORTS = [  # text, test text, what is said of it; None: nothing but its size
     (LINES, None, None),
     ([f"{line} ." for line in LINES], None, None),
     (["a b"] * 3 + LINES, None, None),
-    (["weather", "news", "maps"] * 20, None, "38 lines to learn occur before|51 lines to"),
+    (["weather", "news", "maps"] * 20, None, "51 of the lines to learn are repeats"),
     ([f"C{n}N" for n in range(50)], "C1N C2N C3N", "README.md, 'A text of your own', shows how"),
-    ([f"{line} e f g" for line in LINES], None, "54 lines are cut. SEQ_LENGTH = 7 would cut none."),
-    (["a b"] * 20 + LINES[:20], None, "lines to learn occur before among them"),
-    (LINES, "\n".join(LINES[:30]), "30 held-out lines are among those to learn"),
+    ([f"{line} e f g" for line in LINES], None, "60 lines are cut. SEQ_LENGTH = 7 would cut none."),
+    (["a b"] * 20 + LINES[:20], None, "of the lines to learn are repeats"),
+    (LINES, "\n".join(LINES[:30]), "30 of the held-out lines are also among those to learn"),
     ([f"<s> {line}" for line in LINES], None, "Nearly every line begins with '<s>'"),
     ([f"{line} </s>" for line in LINES], None, "Nearly every line ends in '</s>'"),
 ]

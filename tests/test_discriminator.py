@@ -150,14 +150,14 @@ def test_arguments_that_do_not_fit_are_named(arguments, message):
     assert str(error.value).startswith(message)
 
 
-def keras_network(dropout=0.5, build=True, listed=lambda variables: variables):
+def keras_network(dropout=0.5, build=True, listed=lambda variables: variables, rate=1e-6):
     """A discriminator of Keras layers; `listed` is what its state() names of its variables."""
     import keras
 
     layers = keras.layers
     first = layers.Embedding(V, 8), layers.Flatten(), layers.Dropout(dropout)
     net = keras.Sequential([*first, layers.Dense(1, "sigmoid")])
-    net.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+    net.compile(keras.optimizers.Adam(rate), "binary_crossentropy")
     if build:
         net.build([None, T])
         net.optimizer.build(net.trainable_variables)
@@ -205,12 +205,14 @@ def without_seeds(variables):
 
 LACKS = "discriminator: its state() lacks something that a step changes"
 REFUSED = {
-    "no state()": (object, "discriminator: expected a method state(), found none"),
+    "no methods": (object, "discriminator: expected a method prob_real(), found none"),
     "[N, 1]": (ColumnOfProbabilities, "prob_real(x): expected shape (4,), found (4, 1)"),
     "one loss": (OneLoss, "train_steps(x, y): expected shape (2,), found ()"),
     "unbuilt": (keras_network(build=False), "discriminator: these are made by the first step only"),
     "no moments": (keras_network(0.0, listed=lambda v: v[:3]), LACKS),
     "no weights": (keras_network(0.0, listed=lambda v: v[3:]), LACKS),
+    "no moments at a large rate": (keras_network(0.0, listed=lambda v: v[:3], rate=0.1), LACKS),
+    "no number of steps": (keras_network(0.0, listed=lambda v: v[:3] + v[4:]), LACKS),
     "no random state": (
         keras_network(listed=without_seeds),
         LACKS,

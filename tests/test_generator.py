@@ -108,6 +108,13 @@ def test_sampler_and_log_prob_begin_with_the_same_start_token(params):
     reference.assert_drawn_from(np.bincount(x[:, 0], minlength=V), probabilities)
 
 
+def test_numbers_of_numpy_are_numbers(params):
+    model, x = LSTM(params, T, np.int64(3), seed=np.int64(1)), some_tokens(4)
+    expected = LSTM(params, T, 3, seed=1)
+    np.testing.assert_array_equal(model.complete(x, np.int64(2)), expected.complete(x, 2))
+    np.testing.assert_array_equal(model.log_prob(x), expected.log_prob(x))
+
+
 def test_logits_that_are_no_numbers_still_give_tokens(params):
     model = LSTM(params, T)
     model.weights["b_out"].assign(np.full(V, np.nan, np.float32))
@@ -152,6 +159,8 @@ BAD_ARGUMENTS = [
     (lambda: make(Generator, emb_dim=0), "emb_dim: expected a whole number from 1"),
     (lambda: make(Generator, hidden_dim=2.0), "hidden_dim: expected a whole number from 1"),
     (lambda: make(Generator, learning_rate=-1), "learning_rate: expected a number from 0 to 1"),
+    (lambda: make(Generator, seed=-1), "seed: expected a whole number from 0"),
+    (lambda: LSTM(reference.lstm_params(V, E, H)[:14], T), "params: expected 15 arrays"),
     (lambda: make(Generator, grad_clip=NAN), "grad_clip: expected a number from 1e-30"),
     (lambda: make(LSTM).sample(0), "num: expected a whole number from 1"),
     (lambda: make(LSTM).sample(1, [1] * 6), "length of the prefix: expected a whole number"),

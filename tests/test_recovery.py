@@ -1,5 +1,6 @@
 """What stops a run, and how it goes on: real processes, killed and started again."""
 
+import io
 import resource
 import shutil
 import signal
@@ -103,7 +104,9 @@ def test_another_text_is_refused(tmp_path, monkeypatch):
 
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_touched(unfinished, monkeypatch):
     path, log = unfinished / "save/checkpoint.npz", experiment.log(unfinished)
-    for damaged in (path.read_bytes()[:-100], b""):
+    other = io.BytesIO()
+    np.savez(other, record="{}")
+    for damaged in (other.getvalue(), path.read_bytes()[:-100], b""):
         path.write_bytes(damaged)
         error = experiment.refusal(unfinished, monkeypatch)
         assert error.startswith("save/checkpoint.npz: cannot be read; move it away to begin")

@@ -14,7 +14,7 @@ import reference
 
 import sequence_gan
 from dataloader import token_text
-from generator import load, read_params
+from generator import LSTM, load, read_params
 
 
 def nlls(folder):
@@ -96,7 +96,10 @@ BAD = [
     ({"GEN_LEARNING_RATE": 1e10}, "GEN_LEARNING_RATE: expected a number from 0 to 1, found 1"),
     ({"GEN_GRAD_CLIP": float("nan")}, "GEN_GRAD_CLIP: expected a number from 1e-30 to 1e+30"),
     ({"ROLLOUT_UPDATE_RATE": 1.5}, "ROLLOUT_UPDATE_RATE: expected a number from 0 to 1, found"),
-    ({"DIS_BATCH_SIZE": 193}, f"{BATCHES} 96 and 192 for 96 real sequences, found 16 and 193"),
+    (
+        {"DIS_BATCH_SIZE": 193},
+        f"{BATCHES} 96 and 192 for 96 real sequences and GENERATED_NUM = 1",
+    ),
     (
         {"VOCAB_SIZE": 31},
         "save/target_params.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (31, 6, 8): emb",
@@ -104,10 +107,16 @@ BAD = [
     ({"TARGET_FILE": "none.npz"}, f"TARGET_FILE: {NO_FILE} 'none.npz', sought in /"),
     ({"TARGET_FILE": None}, f"TARGET_FILE: {NO_FILE} None"),
     ({"INITIAL_GENERATOR": "save/generator.npz"}, f"INITIAL_GENERATOR: {NO_FILE} 'save/gen"),
+    ({"EMB_DIM": "x"}, "EMB_DIM: expected a whole number from 1"),
+    ({"TEST_FILE": "text.txt"}, f"TEXT_FILE: {NO_FILE} None"),
+    ({"TEXT_FILE": ""}, f"TEXT_FILE: {NO_FILE} ''"),
     (TEXT | {"VOCAB_SIZE": 2}, "VOCAB_SIZE: expected a whole number from 3"),
     (TEXT | {"TEXT_FILE": "save/real_data.txt"}, f"TEXT_FILE: {NO_FILE}"),
     (TEXT | {"TEST_FILE": "none.txt"}, f"TEST_FILE: {NO_FILE} 'none.txt'"),
-    (TEXT | {"BATCH_SIZE": 64}, f"{BATCHES} 54 and 108 for 54 real sequences, found 64 and 64"),
+    (
+        TEXT | {"BATCH_SIZE": 64},
+        f"{BATCHES} 54 and 108 for 54 real sequences and GENERATED_NUM",
+    ),
 ]
 
 
@@ -129,6 +138,17 @@ def test_bad_input_ends_with_one_line_and_exit_code_1_and_makes_no_folder(tmp_pa
         "sequence_gan.py: text.txt, line 2: expected UTF-8, found b'tw\\xffo'\n"
     )
     assert "Traceback" not in err and not (folder / "save").exists()
+
+
+def test_a_file_that_a_run_writes_is_no_input_however_it_is_named(tmp_path, monkeypatch):
+    folder = experiment.make(tmp_path)
+    path = folder / "save/generator.npz"
+    path.write_bytes(b"trained")
+    (folder / "link.npz").symlink_to(path)
+    for name in ("./save/generator.npz", str(path), "link.npz"):
+        error = experiment.refusal(folder, monkeypatch, INITIAL_GENERATOR=name)
+        assert error.startswith(f"INITIAL_GENERATOR: {NO_FILE}")
+    assert path.read_bytes() == b"trained"
 
 
 @pytest.fixture
@@ -377,7 +397,8 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
     capsys.readouterr()
     experiment.set_constants(folder, monkeypatch, **none, INITIAL_GENERATOR="mine.npz")
     sequence_gan.main()
-    assert "2 of 4 words are unknown" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 of 4 words are unknown" in said and "VOCAB_SIZE" not in said
     model, before = load("save/generator.npz"), load("mine.npz")
     assert list(model.words) == list(before.words) == ["<end>", "<unknown>", "b", "a", "c"]
     reference.assert_same(model.get_params(), before.get_params())
@@ -386,6 +407,14 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
     refused = {"INITIAL_GENERATOR": "mine.npz", "HIDDEN_DIM": 9, "SEED": 3}
     error = experiment.refusal(folder, monkeypatch, **none | refused)
     assert error.startswith("mine.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (5, 6, 9): Wi: expect")
+    refused = {"INITIAL_GENERATOR": "mine.npz", "TEXT_FILE": None, "VOCAB_SIZE": 5, "SEED": 3}
+    experiment.draw_oracle(folder, experiment.SMALL | refused)
+    error = experiment.refusal(folder, monkeypatch, **none | refused)
+    assert error == "mine.npz: expected a model of the same words, found another"
+    LSTM(before.get_params(), 6, start_token=2).save("start.npz")
+    refused["INITIAL_GENERATOR"] = "start.npz"
+    error = experiment.refusal(folder, monkeypatch, **none | refused)
+    assert error == "start.npz: expected a model of the same start_token, found another"
     np.savez("bare.npz", *before.get_params())
     refused = {"INITIAL_GENERATOR": "bare.npz", "SEED": 3}
     error = experiment.refusal(folder, monkeypatch, **none | refused)
