@@ -69,7 +69,9 @@ class Text:
         self.positives = self._numbers(lines, sequence_length)
         self.held_out = self._numbers(test, sequence_length)
         self._report(text_file, lines, test, counts, begins_anew)
-        if (self.positives <= UNKNOWN).all() or (self.held_out <= UNKNOWN).all():
+        if (self.positives <= UNKNOWN).all():
+            raise InputError(f"{text_file}: none of its words is among those of the generator")
+        if (self.held_out <= UNKNOWN).all():
             raise InputError(f"{test_file or text_file}: no word held out is among those to learn")
 
     def _numbers(self, lines, sequence_length):
@@ -87,9 +89,9 @@ class Text:
         cut = sum(len(line) > length for line in lines + test)
         if cut:
             print(f"  {cut} lines are cut. SEQ_LENGTH = {longest} would cut none.")
-        padding = np.mean(self.positives == END)
+        padding = np.mean(np.arange(length) > lengths(self.positives, END)[:, None])
         if padding > 0.5:
-            print(f"  {padding:.0%} is padding. The longest line has {longest} words.")
+            print(f"  {padding:.0%} is padding. SEQ_LENGTH = {longest} would cut no line, either.")
 
         unknown = set(counts).difference(self.words)
         if unknown:

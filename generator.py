@@ -146,6 +146,7 @@ class LSTM(tf.Module):
     @contextlib.contextmanager
     def drawing_by(self, seed):
         """Within the block draws follow this seed; after it they go on as if it had not been."""
+        check_number("seed", seed, 0, 2**64 - 1)
         kept = self.rng.state.numpy()
         self.rng.reset([0, 0, seed])
         try:

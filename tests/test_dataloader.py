@@ -100,8 +100,8 @@ def test_what_is_noteworthy_of_a_text_is_said_and_nothing_else(tmp_path, capsys,
 
 
 def test_the_share_of_padding_is_said_where_it_is_large(tmp_path, capsys):
-    make_text(tmp_path, "a b c d\n" * 20, length=20)
-    assert "80% is padding. The longest line has 4 words." in capsys.readouterr().out
+    make_text(tmp_path, "a b c d\n" * 20, length=20)  # a line's first END counts
+    assert "75% is padding. SEQ_LENGTH = 4 would cut no line" in capsys.readouterr().out
 
 
 def test_characters_come_back_with_their_blanks_as_the_readme_says(tmp_path, monkeypatch):
@@ -110,7 +110,7 @@ def test_characters_come_back_with_their_blanks_as_the_readme_says(tmp_path, mon
         next(line[4:] for line in lines if line.startswith(f"    {name} = "))
         for name in ("characters", "plain")
     )
-    names = {"text": "the cat\nsat \n"}
+    names = {"text": "the cat\nsat\u3000\n"}
     exec(apart, names)
     data = make_text(tmp_path, names["characters"] * 10, length=8)
     names["shown"] = token_text(data.positives, data.words)

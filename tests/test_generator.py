@@ -162,6 +162,7 @@ BAD_ARGUMENTS = [
     (lambda: make(Generator, seed=-1), "seed: expected a whole number from 0"),
     (lambda: LSTM(reference.lstm_params(V, E, H)[:14], T), "params: expected 15 arrays"),
     (lambda: make(Generator, grad_clip=NAN), "grad_clip: expected a number from 1e-30"),
+    (lambda: make(LSTM).drawing_by(-1).__enter__(), "seed: expected a whole number from 0"),
     (lambda: make(LSTM).sample(0), "num: expected a whole number from 1"),
     (lambda: make(LSTM).sample(1, [1] * 6), "length of the prefix: expected a whole number"),
     (lambda: make(LSTM).sample(1, [V]), "prefix: expected integers from 0 to 6, found 7"),

@@ -407,6 +407,10 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
     refused = {"INITIAL_GENERATOR": "mine.npz", "HIDDEN_DIM": 9, "SEED": 3}
     error = experiment.refusal(folder, monkeypatch, **none | refused)
     assert error.startswith("mine.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (5, 6, 9): Wi: expect")
+    (folder / "other.txt").write_text("x y\n" * 20)
+    refused = {"INITIAL_GENERATOR": "mine.npz", "TEXT_FILE": "other.txt", "SEED": 3}
+    error = experiment.refusal(folder, monkeypatch, **none | refused)
+    assert error == "other.txt: none of its words is among those of the generator"
     refused = {"INITIAL_GENERATOR": "mine.npz", "TEXT_FILE": None, "VOCAB_SIZE": 5, "SEED": 3}
     experiment.draw_oracle(folder, experiment.SMALL | refused)
     error = experiment.refusal(folder, monkeypatch, **none | refused)

@@ -73,6 +73,11 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
     assert column("kl_generator_oracle")[-1] == column("kl_oracle_generator")[-1] == 0
     from_file = run(folder, "measure.py", "save/generator.npz")  # by the same constants
     assert from_file.stdout == done.stdout
+    other = run(folder, "measure.py", "save/reference/generator-mle.npz")
+    assert (
+        other.returncode == 1
+        and "measure.py: save/reference/generator-mle.npz: exp" in other.stderr
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="expected that of a run, found no file"):
         runpy.run_path(str(REFERENCE / "measure.py"))["read_settings"]()

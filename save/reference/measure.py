@@ -3,8 +3,8 @@
 python save/reference/measure.py         the generator of the run in save/
 python save/reference/measure.py FILE    one in a file, such as save/reference/generator-seqgan.npz
 
-A file is judged by the oracle that sequence_gan.py names. Prints a table of the real sequences,
-uniformly random tokens, and the generator at several temperatures, each with
+A file is judged by the oracle, or the text, that sequence_gan.py names. Prints a table of the
+real sequences, uniformly random tokens, and the generator at several temperatures, each with
 
 nll_oracle, nll_test    NLL under the oracle; the generator's own NLL of held-out data
 entropy                 its NLL of its own samples; of uniformly random tokens, ln V
@@ -42,12 +42,11 @@ def read_settings():
         return json.load(file)
 
 
-def load_data(c):
-    """The data of a run with the constants c, as sequence_gan.py makes them."""
+def load_data(c, words=None):
+    """The data of a run with the constants c, as sequence_gan.py makes them; words: of a text."""
     seed = int(np.random.SeedSequence(c["SEED"]).generate_state(1)[0])
     if c["TEXT_FILE"]:
         files = c["TEXT_FILE"], c["TEST_FILE"]
-        words = load("save/generator.npz").words
         with contextlib.redirect_stdout(io.StringIO()):
             return Text(*files, c["VOCAB_SIZE"], c["SEQ_LENGTH"], seed, words)
     sizes = c["VOCAB_SIZE"], c["EMB_DIM"], c["HIDDEN_DIM"]
@@ -100,8 +99,11 @@ def rows_of(data, model):
 
 def main(path):
     constants = vars(sequence_gan) if path else read_settings()
-    data = load_data(constants)
-    model = load(path or "save/generator.npz", seed=1)
+    path = path or "save/generator.npz"
+    model = load(path, seed=1)
+    data = load_data(constants, model.words)
+    if model.vocab_size != data.vocab_size or bool(model.words) != bool(data.words):
+        raise InputError(f"{path}: expected a generator of the data that are named, found another")
     rows = rows_of(data, model)
     columns = list(rows["uniformly random"])
     print("sequences", *columns, sep=",")

@@ -20,7 +20,7 @@ import measure
 
 import sequence_gan
 from discriminator import Discriminator
-from generator import Generator
+from generator import Generator, load
 
 
 def row(p, x, nll):
@@ -32,7 +32,7 @@ def row(p, x, nll):
 
 def main():
     c = measure.read_settings()
-    data = measure.load_data(c)
+    data = measure.load_data(c, load("save/generator.npz").words)
     sizes = data.vocab_size, c["EMB_DIM"], c["HIDDEN_DIM"]
     generator = Generator(*sizes, c["SEQ_LENGTH"], c["START_TOKEN"], data.words)
     discriminator = Discriminator(
