@@ -91,7 +91,9 @@ class Text:
             print(f"  {cut} lines are cut. SEQ_LENGTH = {longest} would cut none.")
         padding = np.mean(np.arange(length) > lengths(self.positives, END)[:, None])
         if padding > 0.5:
-            print(f"  {padding:.0%} is padding. SEQ_LENGTH = {longest} would cut no line, either.")
+            print(
+                f"  {padding:.0%} is padding. SEQ_LENGTH = {longest} is enough for the longest line."
+            )
 
         unknown = set(counts).difference(self.words)
         if unknown:
@@ -114,7 +116,7 @@ class Text:
         for place, where in (0, "begins with"), (-1, "ends in"):
             ((word, count),) = collections.Counter(line[place] for line in lines).most_common(1)
             if count > 0.9 * len(lines) and len(word) > 1:
-                print(f"  Nearly every line {where} {word!r}, which flatters every measure.")
+                print(f"  Nearly every line {where} {word!r}. Without it measures say more.")
 
     def measure(self, generator, samples):
         """{name: value} in nats per token: the NLL of the held-out lines by generator, and its

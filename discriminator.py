@@ -181,7 +181,7 @@ def check_discriminator(discriminator, x):
 def convolve_and_max(e, w):
     """Largest value over time of a valid convolution: e [B, T, E], w [f, E, 1, n] -> [B, n].
 
-    Positions that share the maximum share its gradient. Writing the windows out saves 5 % of a
+    Positions that share the maximum share its gradient. Writing the windows out saves 6 % of a
     training step: the gradient of tf.nn.conv1d is slow for wide filters.
     """
     f, emb, _, n = w.shape

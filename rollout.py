@@ -39,7 +39,8 @@ class Rollout:
         self.policy.set_params(self.generator.get_params())
 
     def update_params(self):
-        """Move the policy: w <- r w + (1 - r) w_generator; the embeddings are copied."""
+        """Move the policy: w <- r w + (1 - r) w_generator; the embeddings are copied. A policy that
+        is the generator itself stays as it is."""
         for name, weight in self.policy.weights.items():
             r = 0.0 if name == "embeddings" else self.update_rate
             weight.assign(r * weight + (1 - r) * self.generator.weights[name])
