@@ -91,9 +91,7 @@ class Text:
             print(f"  {cut} lines are cut. SEQ_LENGTH = {longest} would cut none.")
         padding = np.mean(np.arange(length) > lengths(self.positives, END)[:, None])
         if padding > 0.5:
-            print(
-                f"  {padding:.0%} is padding. SEQ_LENGTH = {longest} is enough for the longest line."
-            )
+            print(f"  {padding:.0%} is padding. SEQ_LENGTH = {longest} holds the longest line.")
 
         unknown = set(counts).difference(self.words)
         if unknown:
