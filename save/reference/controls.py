@@ -66,11 +66,13 @@ STARTS = {
     "MLE 6": {"PRE_EPOCH_NUM": 6, "DIS_PRETRAIN_ROUNDS": 5},
     "50 sets": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 50},
 }
-PLAN = [  # start, conditions that go on from it, seeds that have them
-    ("MLE 26", ["D", "P", "M", "Dc", "Pc"], range(1, 21)),
-    ("MLE 26", ["D, no clip", "P, no clip"], range(1, 6)),
+PLAN = [  # start, conditions that go on from it, seeds that have them; what decides comes first
+    ("MLE 26", ["D", "P"], range(1, 21)),
+    ("MLE 26", ["Dc", "Pc"], range(1, 21)),
     ("MLE 6", ["D", "P", "Dc"], range(1, 21)),
+    ("MLE 26", ["D, no clip", "P, no clip"], range(1, 6)),
     ("50 sets", ["D", "P"], range(1, 6)),
+    ("MLE 26", ["M"], range(1, 21)),
 ]
 
 
@@ -121,32 +123,39 @@ def append(rows, **same):
         writer.writerows(row | same for row in rows)
 
 
-def run_seed(seed):
-    """Run what the plan has for a seed and controls.csv has not."""
+def seldom(generator, update_rate):
+    """A Rollout for MLE, which is evaluated in every fifth epoch: that does not change a run."""
+    import sequence_gan
     from rollout import Rollout
 
-    done = {(row["start"], row["condition"]) for row in read() if row["seed"] == str(seed)}
-    for start, conditions, seeds in PLAN:
-        conditions = [name for name in conditions if (start, name) not in done]
-        if seed not in seeds or not conditions:
-            continue
-        constants = STARTS[start] | {"SEED": seed}
-        folder = ROOT / "save/controls" / f"{start}, seed {seed}"
-        rows = run(folder, Rollout=Rollout, TOTAL_BATCH=0, **constants)
-        if (start, "MLE") not in done:
+    sequence_gan.EVAL_EVERY = 5  # after the settings were recorded
+    return Rollout(generator, update_rate)
+
+
+def run_seed(seed, start, conditions):
+    """Run those of the conditions from a start that controls.csv does not have."""
+    done = {row["condition"] for row in read() if (row["start"], row["seed"]) == (start, str(seed))}
+    conditions = [name for name in conditions if name not in done]
+    constants = STARTS[start] | {"SEED": seed}
+    folder = ROOT / "save/controls" / f"{start}, seed {seed}"
+    if conditions and not folder.exists():
+        begun = folder.with_suffix(".begun")
+        rows = run(begun, Rollout=seldom, TOTAL_BATCH=0, **constants)
+        if "MLE" not in done:
             append(rows, start=start, seed=seed, condition="MLE")
-            done.add((start, "MLE"))
-        for condition in conditions:
-            copy = folder / condition
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(folder / "save", copy / "save")
-            notes = []
-            names = {"Rollout": controlled(condition, seed, notes), "TOTAL_BATCH": 16}
-            rows = run(copy, **names, **constants)
-            rows = [row for row in rows if row["stage"] == "adversarial"]
-            rows = [row | note for row, note in zip(rows, notes, strict=True)]
-            append(rows, start=start, seed=seed, condition=condition)
-            shutil.rmtree(copy)
+        begun.rename(folder)
+    for condition in conditions:
+        copy = folder / condition
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder / "save", copy / "save")
+        notes = []
+        names = {"Rollout": controlled(condition, seed, notes), "TOTAL_BATCH": 16}
+        rows = run(copy, **names, **constants)
+        rows = [row for row in rows if row["stage"] == "adversarial"]
+        rows = [row | note for row, note in zip(rows, notes, strict=True)]
+        append(rows, start=start, seed=seed, condition=condition)
+        os.chdir(folder)
+        shutil.rmtree(copy)
 
 
 def read():
@@ -159,8 +168,10 @@ def read():
 
 def main():
     sys.path.insert(0, str(ROOT))
-    for seed in sys.argv[1:]:
-        run_seed(int(seed))
+    for start, conditions, planned in PLAN:
+        for seed in map(int, sys.argv[1:]):
+            if seed in planned:
+                run_seed(seed, start, conditions)
 
 
 if __name__ == "__main__":
