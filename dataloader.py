@@ -48,8 +48,8 @@ class Text:
     judge = "nll_test"  # the measure that the log holds
 
     def __init__(self, text_file, test_file, vocab_size, sequence_length, seed, words=None):
-        check_number("vocab_size", vocab_size, 3, 10**6)
-        check_number("sequence_length", sequence_length, 1, 10**6)
+        check_numbers(3, 10**7, vocab_size=vocab_size)
+        check_numbers(1, 10**7, sequence_length=sequence_length)
         lines = read_lines(text_file)
         if test_file:
             test = read_lines(test_file)
@@ -61,14 +61,12 @@ class Text:
             raise InputError(f"{text_file}: expected a line for each sequence, found one line")
 
         counts = collections.Counter(itertools.chain.from_iterable(lines))
-        begins_anew = words is None
-        if begins_anew:
-            frequent = counts.most_common(vocab_size - len(MARKS))
-            words = MARKS + [word for word, _ in frequent]
-        self.words, self.vocab_size = words, len(words)
+        frequent = [word for word, _ in counts.most_common(vocab_size - len(MARKS))]
+        self.words = words or MARKS + frequent
+        self.vocab_size = len(self.words)
         self.positives = self._numbers(lines, sequence_length)
         self.held_out = self._numbers(test, sequence_length)
-        self._report(text_file, lines, test, counts, begins_anew)
+        self._report(text_file, lines, test, counts, advised=words is None)
         if (self.positives <= UNKNOWN).all():
             raise InputError(f"{text_file}: none of its words is among those of the generator")
         if (self.held_out <= UNKNOWN).all():
@@ -81,23 +79,22 @@ class Text:
             row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:sequence_length]]
         return x
 
-    def _report(self, path, lines, test, counts, begins_anew):
+    def _report(self, path, lines, test, counts, advised):
         """Print how many lines there are, and what else is worth knowing of the text."""
         print(f"{path}: {len(lines)} lines to learn, {len(test)} held out")
         length = self.positives.shape[1]
         longest = max(len(line) for line in lines + test)
         cut = sum(len(line) > length for line in lines + test)
-        if cut:
-            print(f"  {cut} lines are cut. SEQ_LENGTH = {longest} would cut none.")
         padding = np.mean(np.arange(length) > lengths(self.positives, END)[:, None])
-        if padding > 0.5:
-            print(f"  {padding:.0%} is padding. SEQ_LENGTH = {longest} holds the longest line.")
+        if cut or padding > 0.5:
+            print(f"  {cut} lines are cut, {padding:.0%} is padding.", end=" ")
+            print(f"SEQ_LENGTH = {longest} holds the longest line.")
 
         unknown = set(counts).difference(self.words)
         if unknown:
             share = sum(counts[word] for word in unknown) / sum(counts.values())
             print(f"  {len(unknown)} of {len(counts)} words are unknown, {share:.1%} of the text.")
-            if begins_anew:
+            if advised:
                 print(f"  All would be known with VOCAB_SIZE = {len(counts) + len(MARKS)}.")
         single = sum(len(line) == 1 for line in lines)
         if single > len(lines) / 2 and len(counts) > len(lines) / 2:
@@ -112,7 +109,8 @@ class Text:
         if learned > len(test) / 10:
             print(f"  {learned} of the held-out lines are also among those to learn.")
         for place, where in (0, "begins with"), (-1, "ends in"):
-            ((word, count),) = collections.Counter(line[place] for line in lines).most_common(1)
+            found = collections.Counter(line[place] for line in lines)
+            word, count = found.most_common(1)[0]
             if count > 0.9 * len(lines) and len(word) > 1:
                 print(f"  Nearly every line {where} {word!r}. Without it measures say more.")
 
@@ -180,7 +178,7 @@ class Bleu:
     """
 
     def __init__(self, references, n, end=None):
-        check_number("n", n, 1, 100)
+        check_numbers(1, 100, n=n)
         references = check_tokens(references, (None, None), 2**31, "references")
         self.n, self.end = n, end
         self.lengths = collections.Counter()
@@ -229,25 +227,18 @@ def self_bleu(x, n, end=None):
     return float(np.mean(Bleu(x, n, end)(x, among_references=True)))
 
 
-def check_number(name, value, least, most, whole=True):
-    """Raise InputError naming the number unless it is within bounds, and a whole one if need be."""
-    kind = numbers.Integral if whole else numbers.Real
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if not fits or not least <= value <= most:
-        what = "a whole number" if whole else "a number"
-        raise InputError(f"{name}: expected {what} from {least} to {most}, found {value!r:.50}")
+def check_numbers(least, most, whole=True, **values):
+    """Raise InputError naming the first of values that is not a number within bounds, or whole."""
+    what = "a whole number" if whole else "a number"
+    for name, value in values.items():
+        fits = isinstance(value, numbers.Integral if whole else numbers.Real)
+        if not fits or isinstance(value, bool) or not least <= value <= most:
+            raise InputError(f"{name}: expected {what} from {least} to {most}, found {value!r:.50}")
 
 
-def check_numbers(name, values, most):
-    """Raise InputError naming the list unless it holds whole numbers from 1 to most."""
-    if not isinstance(values, list | tuple) or not values:
-        raise InputError(f"{name}: expected a list of numbers, found {values!r:.50}")
-    for value in values:
-        check_number(f"{name}, each number", value, 1, most)
-
-
-def check_tokens(x, shape, number, what="x"):
-    """x as int32; InputError unless integers from 0 to number - 1, of a shape (None: any but 0)."""
+def check_tokens(x, shape, number, what="x", least=0):
+    """x as int32; InputError unless integers from `least` to number - 1, of a shape, where None is
+    any size but 0."""
     x = np.asarray(x)
     fits = x.dtype.kind in "iu" and x.ndim == len(shape) and x.size > 0
     for found, expected in zip(x.shape, shape):
@@ -255,28 +246,21 @@ def check_tokens(x, shape, number, what="x"):
             fits = False
     if not fits:
         raise InputError(f"{what}: expected integers of shape {shape}, found {x.dtype} {x.shape}")
-    if x.min() < 0 or x.max() >= number:
-        wrong = x[(x < 0) | (x >= number)][0]
-        raise InputError(f"{what}: expected integers from 0 to {number - 1}, found {wrong}")
+    for extreme in (x.min(), x.max()):
+        if not least <= extreme < number:
+            expected = f"integers from {least} to {number - 1}"
+            raise InputError(f"{what}: expected {expected}, found {extreme}")
     return x.astype(np.int32, copy=False)
 
 
-def check_arrays(arrays, shapes, where=None):
-    """Arrays as float32; InputError naming one that is not of finite floats of its shape, and
-    where it was found."""
-    where = f"{where}: " if where else ""
-    if len(arrays) != len(shapes):
-        what = f"the {len(shapes)} arrays {list(shapes)}"
-        raise InputError(f"{where}expected {what}, found {len(arrays)}")
-    checked = []
-    for array, (name, shape) in zip(arrays, shapes.items()):
-        array = np.asarray(array)
-        if array.shape != tuple(shape):
-            raise InputError(f"{where}{name}: expected shape {tuple(shape)}, found {array.shape}")
-        if array.dtype.kind != "f" or not np.isfinite(np.float32(array)).all():
-            raise InputError(f"{where}{name}: expected finite floating-point numbers, found others")
-        checked.append(np.float32(array))
-    return checked
+def check_floats(x, shape, what):
+    """x as float32; InputError unless finite floating-point numbers of this shape."""
+    x = np.asarray(x)
+    if x.shape != tuple(shape):
+        raise InputError(f"{what}: expected shape {tuple(shape)}, found {x.shape}")
+    if x.dtype.kind != "f" or not np.isfinite(np.float32(x)).all():
+        raise InputError(f"{what}: expected finite floating-point numbers, found others")
+    return np.float32(x)
 
 
 def write_file(path, data):

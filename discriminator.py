@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import dataloader
-from dataloader import InputError, check_arrays, check_number, check_tokens, pieces
+from dataloader import InputError, check_floats, check_numbers, check_tokens, pieces
 
 # On a GPU launching small kernels would take most of a step; on a CPU XLA takes 1.7 times as long.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
@@ -27,24 +27,24 @@ class Discriminator(tf.Module):
         dropout_keep_prob=0.75, l2_reg_lambda=0.2, learning_rate=1e-4, seed=0,
     ):  # fmt: skip
         super().__init__()
-        check_number("sequence_length", sequence_length, 1, 10**6)
-        check_number("vocab_size", vocab_size, 2, 10**7)
-        check_number("embedding_dim", embedding_dim, 1, 10**6)
-        dataloader.check_numbers("filter_sizes", filter_sizes, sequence_length)
-        dataloader.check_numbers("num_filters", num_filters, 10**6)
-        if not len(set(filter_sizes)) == len(filter_sizes) == len(num_filters):
-            raise InputError("filter_sizes: expected different ones, one for each of num_filters")
-        check_number("dropout_keep_prob", dropout_keep_prob, 1e-6, 1, whole=False)
-        check_number("l2_reg_lambda", l2_reg_lambda, 0, 1e30, whole=False)
-        check_number("learning_rate", learning_rate, 0, 1, whole=False)
-        check_number("seed", seed, 0, 2**64 - 1)
+        check_numbers(1, 10**7, sequence_length=sequence_length, embedding_dim=embedding_dim)
+        check_numbers(2, 10**7, vocab_size=vocab_size)
+        sizes = check_tokens(filter_sizes, (None,), sequence_length + 1, "filter_sizes", 1)
+        check_tokens(num_filters, sizes.shape, 10**7, "num_filters", 1)
+        if len(set(filter_sizes)) < len(filter_sizes):
+            raise InputError(f"filter_sizes: expected different ones, found {filter_sizes}")
+        check_numbers(1e-6, 1, whole=False, dropout_keep_prob=dropout_keep_prob)
+        check_numbers(0, 1e30, whole=False, l2_reg_lambda=l2_reg_lambda)
+        check_numbers(0, 1, whole=False, learning_rate=learning_rate)
+        check_numbers(0, 2**64 - 1, seed=seed)
 
         self.sequence_length, self.vocab_size = sequence_length, vocab_size
         self.filter_sizes = tuple(filter_sizes)
-        self.dropout_keep_prob, self.l2_reg_lambda = dropout_keep_prob, l2_reg_lambda
+        self.dropout_keep_prob = dropout_keep_prob
+        self.l2_reg_lambda = l2_reg_lambda
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
-        self.num_features = p = sum(num_filters)
-        glorot = np.sqrt(3 / p)  # the limit, also of a bias: fan in = fan out = P
+        self.num_features = sum(num_filters)
+        glorot = np.sqrt(3 / self.num_features)  # also of a bias: fan in = fan out = P
 
         def uniform(shape, limit):
             return self.rng.uniform(shape, -limit, limit)
@@ -57,9 +57,9 @@ class Discriminator(tf.Module):
             values[f"conv-maxpool-{f}/W"] = truncated_normal([f, embedding_dim, 1, n])
             values[f"conv-maxpool-{f}/b"] = tf.fill([n], 0.1)
         for branch in ("lin", "gate"):  # of the highway layer; matrices as [out, in]
-            values[f"highway_{branch}/Matrix"] = uniform([p, p], glorot)
-            values[f"highway_{branch}/Bias"] = uniform([p], glorot)
-        values["output/W"] = truncated_normal([p, 2])
+            values[f"highway_{branch}/Matrix"] = uniform(2 * [self.num_features], glorot)
+            values[f"highway_{branch}/Bias"] = uniform([self.num_features], glorot)
+        values["output/W"] = truncated_normal([self.num_features, 2])
         values["output/b"] = tf.fill([2], 0.1)
         self.weights = {name: tf.Variable(v) for name, v in values.items()}
 
@@ -79,22 +79,21 @@ class Discriminator(tf.Module):
         largest = [convolve_and_max(embedded, w[f"{name}/W"]) for name in names]
         biases = [w[f"{name}/b"] for name in names]
         # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
-        largest, biases = tf.concat(largest, 1), tf.concat(biases, 0)
-        return tf.nn.relu(largest + biases)
+        return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
 
     def logits(self, embedded, kept=None):
         """[B, T, E] -> [B, 2], index 0 = generated, 1 = real. kept: outputs of the highway layer
         that dropout keeps, bool [B, P]; None: all."""
         w = self.weights
-        p = self.features(embedded)
-        lin = tf.matmul(p, w["highway_lin/Matrix"], transpose_b=True)
-        gate = tf.matmul(p, w["highway_gate/Matrix"], transpose_b=True)
+        features = self.features(embedded)
+        lin = tf.matmul(features, w["highway_lin/Matrix"], transpose_b=True)
+        gate = tf.matmul(features, w["highway_gate/Matrix"], transpose_b=True)
         t = tf.sigmoid(gate + w["highway_gate/Bias"])
         transformed = tf.nn.relu(lin + w["highway_lin/Bias"])
-        p = t * transformed + (1 - t) * p
+        out = t * transformed + (1 - t) * features
         if kept is not None:
-            p = tf.where(kept, p / self.dropout_keep_prob, 0.0)
-        return p @ w["output/W"] + w["output/b"]
+            out = tf.where(kept, out / self.dropout_keep_prob, 0.0)
+        return out @ w["output/W"] + w["output/b"]
 
     def prob_real(self, x):
         """Probability that each sequence is real, without dropout: x int [N, T] -> float32 [N]."""
@@ -151,20 +150,22 @@ def check_discriminator(discriminator, x):
     for name in ("prob_real", "train_steps", "state"):
         if not callable(getattr(discriminator, name, None)):
             raise InputError(f"discriminator: expected a method {name}(), found none")
-    (before,) = check_arrays([discriminator.prob_real(x)], {"prob_real(x)": (len(x),)})
+    before = check_floats(discriminator.prob_real(x), [len(x)], "prob_real(x)")
     state = {name: variable.numpy() for name, variable in discriminator.state().items()}
     y = np.arange(len(x)) % 2
+    batches, labels = np.stack([x, x]), np.stack([y, 1 - y])
     passes = []
     for _ in range(2):
-        losses = discriminator.train_steps(np.stack([x, x]), np.stack([y, 1 - y]))
-        check_arrays([losses], {"train_steps(x, y)": (2,)})
+        losses = discriminator.train_steps(batches, labels)
+        check_floats(losses, [2], "train_steps(x, y)")
         variables = discriminator.state()
-        if variables.keys() != state.keys():
-            late = sorted(variables.keys() - state.keys())
+        late = sorted(variables.keys() ^ state.keys())
+        if late:
             raise InputError(f"discriminator: these are made by the first step only: {late}")
-        changes = [np.asarray(discriminator.prob_real(x)) - before]
+        changes = [discriminator.prob_real(x) - before]
         for name, variable in variables.items():
-            changes.append(np.float64(variable.numpy()) - np.float64(state[name]))
+            # As float64, in which random state, whole numbers without sign, can be subtracted, too.
+            changes.append(np.subtract(variable, state[name], dtype=np.float64))
             variable.assign(state[name])
         passes.append(changes)
     for first, second in zip(*passes):

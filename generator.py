@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import dataloader
-from dataloader import END, InputError, check_arrays, check_number, check_tokens, pieces
+from dataloader import END, InputError, check_floats, check_numbers, check_tokens, pieces
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
 # Logits of one call of log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
@@ -34,10 +34,14 @@ def param_shapes(vocab_size, emb_dim, hidden_dim):
     return shapes | {"W_out": (hidden_dim, vocab_size), "b_out": (vocab_size,)}
 
 
-def check_params(params, sizes, source):
-    """The 15 arrays as float32; InputError unless they fit sizes, which are V, E and H."""
-    where = f"{source}, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {sizes}"
-    return check_arrays(params, param_shapes(*sizes), where)
+def check_params(params, sizes, source="params"):
+    """The 15 arrays as float32; InputError, naming their source, unless they fit V, E and H."""
+    shapes = param_shapes(*sizes)
+    if len(params) != len(shapes):
+        raise InputError(f"{source}: expected the 15 arrays {list(shapes)}, found {len(params)}")
+    where = f"{source}, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {tuple(sizes)}"
+    named = zip(params, shapes.values(), [f"{where}: {name}" for name in shapes])
+    return [check_floats(array, shape, name) for array, shape, name in named]
 
 
 class LSTM(tf.Module):
@@ -53,16 +57,14 @@ class LSTM(tf.Module):
 
     def __init__(self, params, sequence_length, start_token=0, words=None, seed=0):
         super().__init__()
-        embeddings, w_out = params[0], params[-2]
-        if len(params) != 15 or np.ndim(embeddings) != 2 or np.ndim(w_out) != 2:
+        if len(params) != 15 or np.ndim(params[0]) != 2 or np.ndim(params[-2]) != 2:
             raise InputError("params: expected 15 arrays as in param_shapes, found others")
-        self.vocab_size, self.emb_dim = np.shape(embeddings)
-        self.hidden_dim = len(w_out)
-        sizes = self.vocab_size, self.emb_dim, self.hidden_dim
-        params = check_params(params, sizes, "params")
-        check_number("sequence_length", sequence_length, 1, 10**6)
-        check_number("start_token", start_token, 0, self.vocab_size - 1)
-        check_number("seed", seed, 0, 2**64 - 1)
+        self.vocab_size, self.emb_dim = np.shape(params[0])
+        self.hidden_dim = len(params[-2])
+        params = check_params(params, [self.vocab_size, self.emb_dim, self.hidden_dim])
+        check_numbers(1, 10**7, sequence_length=sequence_length)
+        check_numbers(0, self.vocab_size - 1, start_token=start_token)
+        check_numbers(0, 2**64 - 1, seed=seed)
         if words and len(words) != self.vocab_size:
             raise InputError(f"words: expected {self.vocab_size}, found {len(words)}")
 
@@ -82,15 +84,18 @@ class LSTM(tf.Module):
 
     def set_params(self, params, source="params"):
         """Take 15 arrays of a source; raises InputError naming the one that does not fit."""
-        sizes = self.vocab_size, self.emb_dim, self.hidden_dim
-        for weight, array in zip(self.weights.values(), check_params(params, sizes, source)):
+        params = check_params(params, [self.vocab_size, self.emb_dim, self.hidden_dim], source)
+        for weight, array in zip(self.weights.values(), params):
             weight.assign(array)
 
     def save(self, path):
         """Write a file that `load` takes."""
-        words = np.frombuffer("\n".join(self.words or []).encode(), np.uint8)
-        about = [self.sequence_length, self.start_token, words]
-        write_params(path, self.get_params(), **dict(zip(ABOUT, about)))
+        arrays = dict(zip(PARAM_NAMES, self.get_params()))
+        arrays["sequence_length"], arrays["start_token"] = self.sequence_length, self.start_token
+        arrays["words"] = np.frombuffer("\n".join(self.words or []).encode(), np.uint8)
+        data = io.BytesIO()
+        np.savez(data, **arrays)
+        dataloader.write_file(path, data.getvalue())
 
     def step(self, state, x):
         """One step (paper, eq. 9): state (h, c), [N, H] each, embedded tokens x [N, E] -> state."""
@@ -106,7 +111,8 @@ class LSTM(tf.Module):
         return h, c
 
     def counted(self, x):
-        """1 for each token of x, int [N, T], that counts, and 0 for the others; float32 [N, T]."""
+        """1 for each token of x, int [N, T], that counts, a first END among them, and 0 for the
+        others; float32 [N, T]."""
         length = dataloader.lengths(x, END if self.words else None)
         return np.float32(np.arange(self.sequence_length) <= length[:, None])
 
@@ -146,7 +152,7 @@ class LSTM(tf.Module):
     @contextlib.contextmanager
     def drawing_by(self, seed):
         """Within the block draws follow this seed; after it they go on as if it had not been."""
-        check_number("seed", seed, 0, 2**64 - 1)
+        check_numbers(0, 2**64 - 1, seed=seed)
         kept = self.rng.state.numpy()
         self.rng.reset([0, 0, seed])
         try:
@@ -156,8 +162,8 @@ class LSTM(tf.Module):
 
     def sample(self, num, prefix=(), temperature=1.0):
         """Draw sequences that begin with the tokens of prefix; int32 [num, T]."""
-        check_number("num", num, 1, 10**7)
-        check_number("length of the prefix", len(prefix), 0, self.sequence_length)
+        check_numbers(1, 10**7, num=num)
+        check_numbers(0, self.sequence_length, prefix_length=len(prefix))
         x = np.zeros([num, self.sequence_length], np.int32)
         if len(prefix):
             x[:, : len(prefix)] = check_tokens(prefix, (None,), self.vocab_size, "prefix")
@@ -167,8 +173,8 @@ class LSTM(tf.Module):
         """Keep the first `given` tokens of each row of x, int32 [N, T], and draw those after from
         softmax(logits / temperature) (paper, eq. 10)."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
-        check_number("given", given, 0, self.sequence_length)
-        check_number("temperature", temperature, 1e-6, 1e6, whole=False)
+        check_numbers(0, self.sequence_length, given=given)
+        check_numbers(1e-6, 1e6, whole=False, temperature=temperature)
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
         given, temperature = tf.constant(given, tf.int32), tf.constant(temperature, tf.float32)
         # 1,664 rows at once with a V of 5,000: with 208 a draw takes twice as long.
@@ -218,12 +224,11 @@ class Generator(LSTM):
         self, vocab_size, emb_dim, hidden_dim, sequence_length, start_token=0, words=None,
         learning_rate=0.01, grad_clip=5.0, seed=0,
     ):  # fmt: skip
-        check_number("vocab_size", vocab_size, 2, 10**7)
-        check_number("emb_dim", emb_dim, 1, 10**6)
-        check_number("hidden_dim", hidden_dim, 1, 10**6)
-        check_number("learning_rate", learning_rate, 0, 1, whole=False)
-        check_number("grad_clip", grad_clip, 1e-30, 1e30, whole=False)
-        check_number("seed", seed, 0, 2**64 - 1)
+        check_numbers(2, 10**7, vocab_size=vocab_size)
+        check_numbers(1, 10**7, emb_dim=emb_dim, hidden_dim=hidden_dim)
+        check_numbers(0, 1, whole=False, learning_rate=learning_rate)
+        check_numbers(1e-30, 1e30, whole=False, grad_clip=grad_clip)
+        check_numbers(0, 2**64 - 1, seed=seed)
         rng = np.random.default_rng(seed)
         shapes = param_shapes(vocab_size, emb_dim, hidden_dim).values()
         params = [np.float32(0.1) * rng.standard_normal(shape, np.float32) for shape in shapes]
@@ -258,7 +263,7 @@ class Generator(LSTM):
         """One policy-gradient step (paper, eq. 6-8) on x, int [B, T], with rewards, float [B, T];
         the loss before it, the sum over B and T of -reward * log p(token | prefix)."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
-        (rewards,) = check_arrays([rewards], {"rewards": x.shape})
+        rewards = check_floats(rewards, x.shape, "rewards")
         return self._update(x, rewards * self.counted(x), self.reinforce_optimizer)
 
     @tf.function(jit_compile=True)
@@ -329,26 +334,6 @@ def read_model(path):
         why = str(error) or repr(error)
     hint = "np.savez(path, *pickle.load(file)) makes one of a trusted pickle"
     raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, but {why} ({hint})")
-
-
-def read_params(path):
-    """The 15 arrays of a file as in read_model."""
-    return read_model(path)[0]
-
-
-def read_words(path):
-    """The words of the text on which the generator of a file was trained."""
-    words = read_model(path)[1].get("words")
-    if not words:
-        raise InputError(f"{path}: expected a generator of a text, found no words")
-    return words
-
-
-def write_params(path, params, **about):
-    """Write the 15 arrays of an LSTM as .npz, replacing the file in one step."""
-    data = io.BytesIO()
-    np.savez(data, **dict(zip(PARAM_NAMES, params, strict=True)), **about)
-    dataloader.write_file(path, data.getvalue())
 
 
 # --------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ T = sequence length."""
 import numpy as np
 from tqdm import tqdm
 
-from dataloader import check_arrays, check_number, check_tokens
+from dataloader import check_floats, check_numbers, check_tokens
 from generator import LSTM
 
 
@@ -18,17 +18,13 @@ class Rollout:
     """
 
     def __init__(self, generator, update_rate=0.0):
-        check_number("update_rate", update_rate, 0, 1, whole=False)
+        check_numbers(0, 1, whole=False, update_rate=update_rate)
         self.generator, self.update_rate = generator, update_rate
         self.policy = generator
         if update_rate > 0:
-            self.policy = LSTM(
-                generator.get_params(),
-                generator.sequence_length,
-                generator.start_token,
-                generator.words,
-            )
-            self.policy.rng = generator.rng
+            g = generator
+            self.policy = LSTM(g.get_params(), g.sequence_length, g.start_token, g.words)
+            self.policy.rng = g.rng
 
     def state(self):
         """{name: tf.Variable} of the policy's own weights; none where it is the generator."""
@@ -39,8 +35,7 @@ class Rollout:
         self.policy.set_params(self.generator.get_params())
 
     def update_params(self):
-        """Move the policy: w <- r w + (1 - r) w_generator; the embeddings are copied. A policy that
-        is the generator itself stays as it is."""
+        """Move the policy: w <- r w + (1 - r) w_generator; the embeddings are copied."""
         for name, weight in self.policy.weights.items():
             r = 0.0 if name == "embeddings" else self.update_rate
             weight.assign(r * weight + (1 - r) * self.generator.weights[name])
@@ -52,14 +47,14 @@ class Rollout:
         at T - 1 the score of x. score is a function from int32 [N, T] to float [N], such as
         Discriminator.prob_real; InputError if it returns anything else.
         """
-        check_number("rollout_num", rollout_num, 1, 10**6)
+        check_numbers(1, 10**7, rollout_num=rollout_num)
         x = check_tokens(x, self.policy.input_shape, self.policy.vocab_size)
         repeated = np.tile(x, [rollout_num, 1])
         rewards = []
         bar = {"desc": "rollouts", "leave": False, "disable": None, "delay": 5}  # if it takes long
         for given in tqdm(range(1, self.policy.sequence_length), **bar):
             completed = self.policy.complete(repeated, given)
-            (scores,) = check_arrays([score(completed)], {"the score of x": (len(completed),)})
+            scores = check_floats(score(completed), [len(completed)], "the score of x")
             rewards.append(np.mean(scores.reshape(rollout_num, -1), axis=0))
-        rewards += check_arrays([score(x)], {"the score of x": (len(x),)})
+        rewards.append(check_floats(score(x), [len(x)], "the score of x"))
         return np.stack(rewards, axis=1)

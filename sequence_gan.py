@@ -3,6 +3,7 @@
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
 
+import csv
 import hashlib
 import io
 import json
@@ -23,9 +24,9 @@ if __name__ == "__main__":
 import tensorflow as tf
 
 import dataloader
-from dataloader import Bleu, InputError, Text, check_number, pieces, token_text, write_file
+from dataloader import Bleu, InputError, Text, check_numbers, pieces, token_text, write_file
 from discriminator import Discriminator, check_discriminator
-from generator import Generator, read_words
+from generator import Generator, load
 from rollout import Rollout
 from target_lstm import Oracle
 
@@ -77,8 +78,8 @@ def main():
     now = settings()
     names = "data", "generator", "discriminator", "sets", "evaluation"
     seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(5).tolist()))
-    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE
-    words = read_words(INITIAL_GENERATOR) if TEXT_FILE and INITIAL_GENERATOR else None
+    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE  # of sequences that the oracle draws
+    words = load(INITIAL_GENERATOR).words if TEXT_FILE and INITIAL_GENERATOR else None
     with dataloader.naming("", CONSTANTS):
         if TEXT_FILE:
             data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"], words)
@@ -113,7 +114,7 @@ def main():
 
     def evaluate(stage, epoch):
         """Measure the generator; a metric is added here. Its draws do not change the run."""
-        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")
+        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # no other's
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
@@ -257,9 +258,12 @@ class Run:
         rows = self.record["rows"]
         rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
-        write_file(METRICS_FILE, "".join(",".join(map(str, line)) + "\n" for line in table))
+        columns = dict.fromkeys(name for row in rows for name in row)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(METRICS_FILE, table.getvalue())
         if "nll_test" in values:
             try:
                 draw_metrics(rows)
@@ -302,16 +306,14 @@ def resumes(record, now):
     InputError if that run is unfinished and had other settings than a TOTAL_BATCH to come."""
     was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
-    longer = changed in ([], ["TOTAL_BATCH"]) and now["TOTAL_BATCH"] > done
+    goes_further = set(changed) <= {"TOTAL_BATCH"} and now["TOTAL_BATCH"] > done
     if record["finished"]:
-        return longer
-    if longer or not changed:
+        return goes_further
+    if goes_further or not changed:
         return True
-    what = f"the run in {CHECKPOINT_FILE} is unfinished, and this has changed since:"
-    for name in changed:
-        values = f" was {was.get(name)!r}, is {now.get(name)!r}" if name in CONSTANTS else ""
-        what += f" {name}{values},"
-    raise InputError(f"{what[:-1]}; put it back to resume, or delete that file to start afresh")
+    changes = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed]
+    what = f"the run in {CHECKPOINT_FILE} is unfinished, and since then {', '.join(changes)}"
+    raise InputError(f"{what}; put it back to resume, or delete that file to start afresh")
 
 
 def keep_aside():
@@ -330,12 +332,14 @@ def draw_metrics(rows):
 
     rows = [row for row in rows if "nll_test" in row]
     x = [row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial") for row in rows]
-    kinds = {"NLL, entropy": ("nll", "entropy"), "divergence": ("kl",), "BLEU": ("bleu", "self")}
-    labels = [label for label, kind in kinds.items() if any(n.startswith(kind) for n in rows[0])]
-    figure = Figure(figsize=(8, 3 * len(labels)), layout="constrained")
-    for axes, label in zip(figure.subplots(len(labels), sharex=True), labels):
-        for name in [name for name in rows[0] if name.startswith(kinds[label])]:
-            axes.plot(x, [row[name] for row in rows], ".-", label=name)
+    panels = {"NLL, entropy": ("nll", "entropy"), "divergence": "kl", "BLEU": ("bleu", "self")}
+    if TEXT_FILE:
+        del panels["divergence"]  # which nobody knows
+    figure = Figure(figsize=(8, 3 * len(panels)), layout="constrained")
+    for axes, label in zip(figure.subplots(len(panels), sharex=True), panels):
+        for name in rows[0]:
+            if name.startswith(panels[label]):
+                axes.plot(x, [row[name] for row in rows], ".-", label=name)
         axes.axvline(PRE_EPOCH_NUM, color="gray", linestyle="--")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         axes.set(xlabel="epoch: MLE, then adversarial training", ylabel=label)
@@ -346,14 +350,14 @@ def draw_metrics(rows):
 
 
 def settings():
-    """The constants, checked, and the SHA-256 of each file that they name."""
+    """The constants, checked, and the beginning of the SHA-256 of each file that they name."""
     values = {name: globals()[name] for name in CONSTANTS}
     for name in "BATCH_SIZE DIS_BATCH_SIZE DIS_EPOCHS G_STEPS ROLLOUT_NUM EVAL_EVERY".split():
-        check_number(name, values[name], 1, 10**6)
+        check_numbers(1, 10**7, **{name: values[name]})
     for name in "PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS".split():
-        check_number(name, values[name], 0, 10**6)
-    check_number("SEED", SEED, 0, 2**64 - 1)
-    check_number("GENERATED_NUM", GENERATED_NUM, BATCH_SIZE, 10**7)
+        check_numbers(0, 10**7, **{name: values[name]})
+    check_numbers(0, 2**64 - 1, SEED=SEED)
+    check_numbers(BATCH_SIZE, 10**7, GENERATED_NUM=GENERATED_NUM)
     is_text = TEXT_FILE is not None or TEST_FILE is not None
     files = ["TEXT_FILE", "TEST_FILE"] if is_text else ["TARGET_FILE"]
     outputs = [os.path.realpath(output) for output in OUTPUTS]
@@ -364,17 +368,13 @@ def settings():
         if not os.path.isfile(str(path)) or os.path.realpath(path) in outputs:
             found = f"{path!r}, sought in {os.getcwd()}"
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
-        values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
     return json.loads(json.dumps(values, default=str))  # as a record gives them back
 
 
 if __name__ == "__main__":
-    for number in range(3):  # a closed standard stream leads nowhere, and to no file opened later
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # where it is closed
+    sys.stderr = sys.stderr or open(os.devnull, "w")
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
     try:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dataloader import check_number
-from generator import LSTM, check_params, param_shapes, read_params, write_params
+from dataloader import check_numbers
+from generator import LSTM, check_params, param_shapes, read_model
 
 
 class Oracle(LSTM):
@@ -21,10 +21,10 @@ class Oracle(LSTM):
     judge = "nll_oracle"  # the measure that the log holds
 
     def __init__(self, path, sizes, sequence_length, start_token, num, seed):
-        check_number("num", num, 1, 10**7)
-        for name, size in zip(("vocab_size", "emb_dim", "hidden_dim"), sizes):
-            check_number(name, size, 1, 10**7)
-        params = check_params(read_params(path), sizes, path)
+        vocab_size, emb_dim, hidden_dim = sizes
+        check_numbers(1, 10**7, vocab_size=vocab_size, emb_dim=emb_dim, hidden_dim=hidden_dim)
+        check_numbers(1, 10**7, num=num)
+        params = check_params(read_model(path)[0], sizes, path)
         super().__init__(params, sequence_length, start_token, seed=seed)
         self.num_eval = num  # sequences drawn for an evaluation
         self.positives = self.sample(num).numpy()
@@ -47,7 +47,7 @@ class Oracle(LSTM):
 
 if __name__ == "__main__":  # for another oracle, change seed, sizes or path
     rng = np.random.default_rng(0)
-    shapes = param_shapes(vocab_size=5000, emb_dim=32, hidden_dim=32).values()
-    params = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
-    write_params("save/target_params.npz", params)
+    shapes = param_shapes(vocab_size=5000, emb_dim=32, hidden_dim=32)
+    params = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    np.savez("save/target_params.npz", **params)
     print("save/target_params.npz: an oracle, written")

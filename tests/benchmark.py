@@ -2,28 +2,24 @@
 
 u is the time of one 2048 x 2048 x 2048 float32 matmul. A floor is a phase's floating-point
 operations at that matmul's rate, plus Adam's traffic at the memory's rate. What the default run
-takes is estimated from its phases alone, without files and pictures. With the word `kills` it
-kills a small experiment 25 times instead, and compares what is left with an undisturbed one.
+takes is estimated from its phases alone, without files and pictures.
 """
 
 import os
-import random
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import experiment
 import numpy as np
 import tensorflow as tf
 
 import sequence_gan as c
 from discriminator import Discriminator
-from generator import LSTM, Generator, read_params
+from generator import LSTM, Generator, read_model
 from rollout import Rollout
 
 NUM = c.GENERATED_NUM // c.BATCH_SIZE * c.BATCH_SIZE
@@ -52,7 +48,7 @@ def main():
     matmul, ones = tf.function(lambda: tf.matmul(a, a)), tf.ones([20_000_000])
     bandwidth = 12 * 20_000_000 / median(lambda: big.assign_add(ones), 7)
 
-    oracle = LSTM(read_params(c.TARGET_FILE), c.SEQ_LENGTH)
+    oracle = LSTM(read_model(c.TARGET_FILE)[0], c.SEQ_LENGTH)
     generator = Generator(c.VOCAB_SIZE, c.EMB_DIM, c.HIDDEN_DIM, c.SEQ_LENGTH)
     cnn = c.DIS_EMBEDDING_DIM, c.DIS_FILTER_SIZES, c.DIS_NUM_FILTERS
     discriminator = Discriminator(c.SEQ_LENGTH, c.VOCAB_SIZE, *cnn)
@@ -98,20 +94,5 @@ def main():
     print(f"\nwhole default run: {whole / 3600:.1f} h")
 
 
-def kills(number=25):
-    with tempfile.TemporaryDirectory() as folder:
-        disturbed, undisturbed = Path(folder, "disturbed"), Path(folder, "undisturbed")
-        for place in (disturbed, undisturbed):
-            place.mkdir()
-            experiment.make(place, TOTAL_BATCH=100)  # saves enough for all kills to hit one run
-        assert experiment.run(undisturbed)[0] == 0
-        code, _, err = experiment.kill_until_finished(disturbed, number, random.Random(0))
-        assert code == 0, err
-        ours, theirs = experiment.outputs(disturbed), experiment.outputs(undisturbed)
-        for name in ours:
-            print(f"{name}: {'same bytes' if ours[name] == theirs[name] else 'DIFFERENT'}")
-        sys.exit(ours != theirs)
-
-
 if __name__ == "__main__":
-    kills() if sys.argv[1:] == ["kills"] else main()
+    main()

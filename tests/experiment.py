@@ -1,17 +1,10 @@
 """A small experiment as a user makes one: a copy of the program, constants edited, an oracle."""
 
-import contextlib
 import csv
-import fcntl
-import os
-import pty
 import re
 import shutil
-import signal
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +13,6 @@ import reference
 
 import sequence_gan
 from dataloader import InputError
-from generator import write_params
 
 ROOT = Path(__file__).parent.parent
 # Sizes at which a run takes seconds; with it, the oracle that `make` draws.
@@ -46,7 +38,9 @@ def make(folder, **constants):
 
 def draw_oracle(folder, constants, seed=0):
     sizes = (constants[name] for name in ("VOCAB_SIZE", "EMB_DIM", "HIDDEN_DIM"))
-    write_params(f"{folder}/save/target_params.npz", reference.lstm_params(*sizes, seed=seed))
+    reference.write_params(
+        f"{folder}/save/target_params.npz", reference.lstm_params(*sizes, seed=seed)
+    )
 
 
 def write_text(path, lines=60):
@@ -97,45 +91,10 @@ def log(folder):
     return path.read_text() if path.exists() else ""
 
 
-def kill_until_finished(folder, kills, rng):
-    """Kill a run after random numbers of saves, half the times within one; then finish it."""
-    for _ in range(kills):
-        saves, within, seen = rng.randint(0, 2), rng.random() < 0.5, [saved(folder)]
-
-        def happened(saves=saves, within=within, seen=seen):
-            if saved(folder) != seen[-1]:
-                seen.append(saved(folder))
-            saving = (folder / "save/.checkpoint.npz.tmp").exists()
-            return len(seen) - 1 > saves or (len(seen) - 1 == saves and within and saving)
-
-        process = run_until(folder, happened)
-        process.kill()
-        _, err = process.communicate()
-        assert process.returncode == -signal.SIGKILL, err
-    return run(folder)
-
-
 def saved(folder):
     """The time at which the checkpoint was written; None if there is none."""
     path = folder / "save/checkpoint.npz"
     return path.stat().st_mtime_ns if path.exists() else None
-
-
-def run_on_terminal(folder, columns):
-    """Run it to its end on a terminal of so many columns: all that the terminal was sent."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "sequence_gan.py"], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    screen = b""
-    with contextlib.suppress(OSError):  # the terminal's end
-        while data := os.read(ours, 65536):
-            screen += data
-    os.close(ours)
-    assert process.wait() == 0, screen.decode()
-    return screen.decode()
 
 
 def outputs(folder):

@@ -1,7 +1,10 @@
 """The models once more, in NumPy float64 and plain loops: what the tests hold the code against."""
 
 import numpy as np
+import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+from dataloader import InputError
 
 
 def sigmoid(z):
@@ -24,6 +27,12 @@ def lstm_params(vocab_size, emb_dim, hidden_dim, scale=1.0, seed=0):
     rng = np.random.default_rng(seed)
     shapes = lstm_shapes(vocab_size, emb_dim, hidden_dim)
     return [np.float32(scale * rng.standard_normal(shape)) for shape in shapes]
+
+
+def write_params(path, params):
+    """An .npz of the 15 arrays, as an oracle's."""
+    gates = [f"{letter}{gate}" for gate in "ifoc" for letter in "WUb"]
+    np.savez(path, **dict(zip(["embeddings", *gates, "W_out", "b_out"], params, strict=True)))
 
 
 def lstm_log_probs(params, x, start_token=0):
@@ -126,6 +135,13 @@ def assert_drawn_from(counts, probabilities):
 def assert_same(params, others):
     for p, q in zip(params, others, strict=True):
         np.testing.assert_array_equal(p, q)
+
+
+def assert_refused(call, message):
+    """Whether the call is refused in one line that begins with the message."""
+    with pytest.raises(InputError) as error:
+        call()
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def params_of(model):

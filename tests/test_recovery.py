@@ -68,7 +68,7 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
     (3, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; put it back to resume, or delete"),
     (0, False, {"SEED": 89}, "SEED was 88, is 89; put it back"),
     (0, False, {"TOTAL_BATCH": 9, "SEED": 89}, "SEED was 88, is 89, TOTAL_BATCH was 3, is 9; put"),
-    (0, False, {"content of TARGET_FILE": "new"}, "changed since: content of TARGET_FILE; put"),
+    (0, False, {"content of TARGET_FILE": "new"}, "TARGET_FILE was 'abc', is 'new'; put it back"),
     (0, False, {"G_STEPS": 2}, "G_STEPS was None, is 2; put"),  # a constant that is new
     (0, False, {"INITIAL_GENERATOR": None}, True),
 ]
@@ -84,22 +84,20 @@ def test_a_start_resumes_a_run_or_begins_one_or_is_refused(done, finished, chang
             sequence_gan.resumes(record, NOW | changes)
 
 
-def test_another_oracle_is_refused(unfinished, monkeypatch):
-    experiment.draw_oracle(unfinished, experiment.SMALL, seed=7)
-    error = experiment.refusal(unfinished, monkeypatch)
-    assert "this has changed since: content of TARGET_FILE; put it back" in error
-
-
-def test_another_text_is_refused(tmp_path, monkeypatch):
+def test_files_of_another_content_are_other_settings(tmp_path, monkeypatch):
     experiment.make(tmp_path)
-    settings = []
-    for text in ("a b\n", "a c\n"):
-        (tmp_path / "text.txt").write_text(text)
-        names = {"TEXT_FILE": "text.txt", "TEST_FILE": "text.txt", "INITIAL_GENERATOR": "text.txt"}
-        experiment.set_constants(tmp_path, monkeypatch, **names)
-        settings.append(sequence_gan.settings())
-    changed = {name for name in settings[0] if settings[0][name] != settings[1][name]}
-    assert changed == {f"content of {name}" for name in names}
+    names = ["TARGET_FILE", "TEXT_FILE", "TEST_FILE", "INITIAL_GENERATOR"]
+    for no_text in ({}, {"TEXT_FILE": None, "TEST_FILE": None}):
+        settings = []
+        for text in ("a b\n", "a c\n"):
+            (tmp_path / "a.txt").write_text(text)
+            experiment.set_constants(
+                tmp_path, monkeypatch, **dict.fromkeys(names, "a.txt") | no_text
+            )
+            settings.append(sequence_gan.settings())
+        changed = {name for name in settings[0] if settings[0][name] != settings[1][name]}
+        used = {"TARGET_FILE"} if no_text else {"TEXT_FILE", "TEST_FILE"}
+        assert changed == {f"content of {name}" for name in used | {"INITIAL_GENERATOR"}}
 
 
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_touched(unfinished, monkeypatch):
@@ -180,20 +178,6 @@ def test_a_discriminator_of_keras_layers_is_resumed_to_the_byte(tmp_path):
         assert ("resumed after mle 1, discriminator 2" in out) == (folder is folders[0])
     assert experiment.outputs(folders[0]) == experiment.outputs(folders[1])
     assert experiment.without_seconds(folders[0]) == experiment.without_seconds(folders[1])
-
-
-def test_the_run_after_a_finished_one_is_new_and_keeps_the_old(finished, tmp_path):
-    folder = shutil.copytree(finished[0], tmp_path / "run")
-    experiment.edit(folder, SEED=90)
-    old = experiment.log(folder)
-    process = experiment.run_until(folder, lambda: experiment.log(folder) not in ("", old))
-    process.kill()
-    process.communicate()
-    (kept,) = (folder / "save").glob("run-*")
-    for name, data in experiment.outputs(finished[0]).items():
-        assert (kept / name).read_bytes() == data
-    new, old = ((f / "real_data.txt").read_bytes() for f in (folder / "save", kept))
-    assert new != old
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_leaves_log_and_checkpoint(unfinished):

@@ -1,11 +1,12 @@
 """Does the discriminator teach the generator anything? Its rewards against the same ones permuted.
 
 python save/reference/controls.py 1 2 3    runs these seeds, but for what controls.csv has
+python save/reference/controls.py          prints the tables and draws the picture of controls.csv
 
 From the project's root. The size is that of the README's trial. Each seed has one MLE and one
 pre-training of the discriminator; from that same state each condition goes on for 16 adversarial
 epochs. A condition's rows are appended when its run is at its end. It can be stopped at any time;
-what it has not appended yet, it runs again. It evaluates nothing yet: twenty seeds are planned.
+what it has not appended yet, it runs again.
 """
 
 import csv
@@ -74,6 +75,21 @@ PLAN = [  # start, conditions that go on from it, seeds that have them; what dec
     ("50 sets", ["D", "P"], range(1, 6)),
     ("MLE 26", ["M"], range(1, 21)),
 ]
+MEASURES = {  # at the end, and to how many digits
+    "nll_oracle": 3,
+    "entropy": 3,
+    "kl_generator_oracle": 3,
+    "kl_oracle_generator": 3,
+    "self_bleu_2": 3,
+    "reward_mean": 3,
+    "gradient_norm": 0,
+}
+DECIDING = ["kl_generator_oracle", "nll_oracle", "entropy", "kl_oracle_generator", "self_bleu_2"]
+COMPARISONS = {  # those of "MLE 26" were planned, with Holm's correction over the two
+    "MLE 26": [("P", "D"), ("Pc", "Dc")],
+    "MLE 6": [("P", "D"), ("D", "MLE"), ("Dc", "MLE")],
+}
+EQUIVALENT = 0.04  # differences in nats that do not matter
 
 
 def controlled(condition, seed, notes):
@@ -166,12 +182,140 @@ def read():
         return list(csv.DictReader(file))
 
 
+def outcomes(rows, start, condition, name):
+    """{seed: a measure at the end}: of three adversarial evaluations the mean, of MLE the last."""
+    last = 1 if condition == "MLE" else 3
+    found = {}
+    for row in rows:
+        if (row["start"], row["condition"]) == (start, condition) and row[name]:
+            found.setdefault(int(row["seed"]), []).append(float(row[name]))
+    return {seed: np.mean(values[-last:]) for seed, values in found.items()}
+
+
+def in_pairs(rows, start, conditions, name):
+    """A measure at the end for the seeds that have all these conditions, an array for each."""
+    found = [outcomes(rows, start, condition, name) for condition in conditions]
+    seeds = sorted(set.intersection(*map(set, found)))
+    return [np.array([values[seed] for seed in seeds]) for values in found]
+
+
+def resampled(count):
+    """Seeds drawn again with replacement, 10,000 times, for intervals (bootstrap)."""
+    return np.random.default_rng(0).integers(0, count, [10_000, count])
+
+
+def interval(values, level=0.95):
+    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+
+
+def sign_flip(differences):
+    """How probable a mean at least as far from 0 is where each sign is a coin's (all are tried)."""
+    count = len(differences)
+    signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
+    means = abs(signs @ differences) / count
+    return np.mean(means >= abs(np.mean(differences)) - 1e-12)
+
+
+def print_outcomes(rows):
+    """The end of every condition, mean and standard deviation over its seeds."""
+    print("| start, condition | seeds | " + " | ".join(MEASURES) + " |")
+    print("|---" * (2 + len(MEASURES)) + "|")
+    for start in STARTS:
+        for condition in ["MLE", *CONDITIONS]:
+            nlls = outcomes(rows, start, condition, "nll_oracle")
+            if len(nlls) < 2:
+                continue
+            cells = []
+            for name, digits in MEASURES.items():
+                values = list(outcomes(rows, start, condition, name).values())
+                if values:
+                    mean, deviation = np.mean(values), np.std(values, ddof=1)
+                    cells.append(f"{mean:.{digits}f} ± {deviation:.{digits}f}")
+                else:
+                    cells.append("")  # MLE has neither rewards nor their gradient
+            print(f"| {start}, {condition} | {len(nlls)} | " + " | ".join(cells) + " |")
+
+
+def print_comparisons(rows):
+    """What a condition has more than another one of the same seed."""
+    print("| start, difference | seeds | measure | mean | 95 % interval | p | Holm | within 0.04 |")
+    print("|---" * 8 + "|")
+    for start, pairs in COMPARISONS.items():
+        for name in DECIDING:
+            tested = []
+            for one, other in pairs:
+                a, b = in_pairs(rows, start, [one, other], name)
+                if len(a) > 2:
+                    tested.append((f"{one} - {other}", a - b, sign_flip(a - b)))
+            ps = sorted(p for _, _, p in tested)
+            for label, differences, p in tested:
+                means = differences[resampled(len(differences))].mean(1)
+                low, high = interval(means)
+                holm = min(1, max((len(ps) - k) * q for k, q in enumerate(ps) if q <= p))
+                within = "yes" if max(abs(interval(means, 0.9))) < EQUIVALENT else "no"
+                within = "" if name == "self_bleu_2" else within
+                cells = [f"{np.mean(differences):.3f}", f"{low:.3f} to {high:.3f}", f"{p:.4f}"]
+                cells += [f"{holm:.4f}", within]
+                print(f"| {start}, {label} | {len(differences)} | {name} | {' | '.join(cells)} |")
+
+
+def print_share(rows, start):
+    """The part of the NLL's fall with the discriminator's rewards that permuted rewards make."""
+    mle, d, p = in_pairs(rows, start, ["MLE", "D", "P"], "nll_oracle")
+    if len(d) < 3:
+        return
+    again = resampled(len(d))
+    low, high = interval((mle - p)[again].mean(1) / (mle - d)[again].mean(1))
+    share = np.mean(mle - p) / np.mean(mle - d)
+    what = f"{share:.2f} of the fall of the NLL with D, 95 % interval {low:.2f} to {high:.2f}"
+    print(f"{start}: P makes {what}; {len(d)} seeds.")
+
+
+def draw(rows):
+    """Measures over adversarial epochs: mean of the seeds, and its 95 % interval."""
+    from matplotlib.figure import Figure
+
+    starts = [start for start in ("MLE 26", "MLE 6") if outcomes(rows, start, "D", "entropy")]
+    names = ["nll_oracle", "kl_generator_oracle", "kl_oracle_generator"]
+    figure = Figure(figsize=(9.5, 0.6 + 3 * len(starts)), layout="constrained")
+    grid = figure.subplots(len(starts), len(names), squeeze=False)
+    for (line, column), axes in np.ndenumerate(grid):
+        start, name = starts[line], names[column]
+        for color, condition in enumerate(["D", "P", "Dc", "Pc", "M"]):
+            curves = {}
+            for row in rows:
+                if (row["start"], row["condition"]) == (start, condition):
+                    curves.setdefault(row["seed"], []).append(float(row[name]))
+            if len(curves) < 3:
+                continue
+            values = np.array(list(curves.values()))  # [seeds, epochs]
+            means = values[resampled(len(values))].mean(1)
+            low, high = np.quantile(means, [0.025, 0.975], axis=0)
+            axes.plot(values.mean(0), f"C{color}.-", label=f"{condition}, {len(values)} seeds")
+            axes.fill_between(range(len(low)), low, high, color=f"C{color}", alpha=0.2)
+        mle = outcomes(rows, start, "MLE", name).values()
+        axes.axhline(np.mean(list(mle)), color="gray", linestyle="--", label="end of MLE")
+        axes.set(title=name, xlabel=f"adversarial epoch (from {start})")
+        axes.set_xticks(range(0, 16, 5))
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    figure.savefig(".images/controls.png", dpi=150, metadata={"Software": None})
+
+
 def main():
     sys.path.insert(0, str(ROOT))
     for start, conditions, planned in PLAN:
         for seed in map(int, sys.argv[1:]):
             if seed in planned:
                 run_seed(seed, start, conditions)
+    if not sys.argv[1:]:
+        rows = read()
+        print_outcomes(rows)
+        print()
+        print_comparisons(rows)
+        print()
+        for start in STARTS:
+            print_share(rows, start)
+        draw(rows)
 
 
 if __name__ == "__main__":
