@@ -1,4 +1,4 @@
-"""How close each phase is to the hardware's limit; run by hand: `python tests/benchmark.py`.
+"""How close each phase is to the hardware's limit: `python save/reference/benchmark.py`.
 
 u is the time of one 2048 x 2048 x 2048 float32 matmul. A floor is a phase's floating-point
 operations at that matmul's rate, plus Adam's traffic at the memory's rate. What the default run
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import numpy as np
 import tensorflow as tf
