@@ -72,7 +72,7 @@ LINES = [f"a{n} b c{n % 7} d" for n in range(60)]
 REPORTS = [  # text, test text, what is said of it; None: nothing but its size
     (LINES, None, None),
     ([f"{line} ." for line in LINES], None, None),
-    (["a b c d e"] * 3 + LINES, None, None),
+    (["a b c d e f"] * 3 + LINES, None, None),  # as long as SEQ_LENGTH
     (["weather", "news", "maps"] * 20, None, "51 of the lines to learn are repeats"),
     ([f"C{n}N" for n in range(50)], "C1N C2N C3N", "README.md, 'A text of your own', shows how"),
     ([f"{line} e f g" for line in LINES], None, "60 lines are cut, 0% is padding. SEQ_LENGTH = 7"),
