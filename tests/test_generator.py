@@ -29,7 +29,7 @@ def some_tokens(num, seed=1):
 
 def test_log_prob_is_that_of_the_float64_lstm_whatever_the_start_token(params):
     x = some_tokens(300)
-    for start_token in (0, 3):
+    for start_token in (0, np.int64(3)):
         expected = reference.lstm_log_prob(params, x, start_token)
         found = LSTM(params, T, start_token).log_prob(x)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -103,6 +103,8 @@ BAD_CALLS = [
      "the score of x: expected shape (6,), found (6, 1)"),
     (lambda r: r.get_reward(some_tokens(2), 3, score(lambda n: np.full(n, np.nan))),
      "the score of x: expected finite"),
+    (lambda r: r.get_reward(some_tokens(2), 3, score(lambda n: np.ones([n] if n > 2 else [n, 1]))),
+     "the score of x: expected shape (2,), found (2, 1)"),
     (lambda r: Rollout(r.generator, 1.5), "update_rate: expected a number from 0 to 1"),
     (lambda r: Rollout(r.generator, float("nan")), "update_rate: expected a number from 0 to 1"),
     (lambda r: Bleu(np.zeros([0, 4], int), 2), "references: expected"),
