@@ -463,6 +463,9 @@ def test_the_picture_has_a_panel_for_nlls_one_for_divergences_from_0_up_and_one_
         {"bleu_2": [0.5] * 2, "self_bleu_2": [0.4] * 2},
     ]
     assert figures[0].axes[1].get_ylim()[0] == 0
+    monkeypatch.setattr(sequence_gan, "TEXT_FILE", "text.txt")
+    sequence_gan.draw_metrics([{name: row[name] for name in row if "kl" not in name}])
+    assert len(figures[1].axes) == 2
 
 
 def readme_lines():
