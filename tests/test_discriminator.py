@@ -234,5 +234,7 @@ def test_batches_that_do_not_fit_are_refused_and_the_next_one_trains():
     discriminator, fresh = make_discriminator(), make_discriminator()
     for x, y, message in BAD_BATCHES:
         reference.assert_refused(lambda x=x, y=y: train_step(discriminator, x, y), message)
+    for x, message in ((BAD_BATCHES[3][0], BAD_BATCHES[3][2]), ([[0]], "x: expected integers of")):
+        reference.assert_refused(lambda x=x: discriminator.prob_real(x), message)
     assert train_step(discriminator, *some_batch(5)) == train_step(fresh, *some_batch(5))
     reference.assert_same(reference.params_of(discriminator), reference.params_of(fresh))
