@@ -29,16 +29,41 @@ def folder(finished, tmp_path):
 
 
 def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed(folder):
-    done = run(folder, "draw.py")
-    assert done.returncode == 0, done.stderr
-    assert len(list((folder / ".images").glob("*.png"))) == 3
-    falls, *others, share = done.stdout.strip().replace("|  |", "| |").split("\n\n")
+    printed = []
+    for script in ("draw.py", "controls.py"):
+        done = run(folder, script)
+        assert done.returncode == 0, done.stderr
+        printed += done.stdout.strip().replace("|  |", "| |").split("\n\n")
+    assert len(list((folder / ".images").glob("*.png"))) == 4
     readme, study = ((experiment.ROOT / path).read_text("utf-8") for path in READMES)
+    falls, *tables, share = printed
     rows = falls.split("\n", 1)[1]
-    assert rows.count("\n") == 4 and rows in readme
-    for table in (rows, *others):
+    assert rows.count("\n") == 4 and rows in readme and len(tables) == 5
+    for table in (rows, *tables, share):
         assert table.strip() in study
-    assert len(others) == 4 and "P makes 1.00 to 1.42 of the NLL's fall" in share
+
+
+def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have():
+    controls = runpy.run_path(str(REFERENCE / "controls.py"))
+    rng = np.random.default_rng(0)
+    rewards = rng.random([6, 4])
+    made = {name: change(rewards, rng) for name, change in controls["CONDITIONS"].items()}
+    centred = rewards - rewards.mean(0)
+    for name, expected in (("P", rewards), ("Pc", centred)):
+        assert sorted(made[name].tolist()) == sorted(expected.tolist())
+        assert (made[name] != expected).any()
+    np.testing.assert_array_equal(made["D"], rewards)
+    np.testing.assert_allclose(made["Dc"], centred)
+    np.testing.assert_allclose(made["M"], rewards - centred)
+
+    nlls = {("D", 1): [9, 1, 2, 3], ("D", 2): [5] * 3, ("P", 2): [4] * 3, ("MLE", 2): [8, 7]}
+    rows = [{"start": "MLE 26", "condition": condition, "seed": str(seed), "nll": str(nll)}
+            for (condition, seed), values in nlls.items() for nll in values]  # fmt: skip
+    assert controls["outcomes"](rows, "MLE 26", "D", "nll") == {1: 2, 2: 5}
+    paired = controls["in_pairs"](rows, "MLE 26", ["MLE", "D", "P"], "nll")
+    assert np.array_equal(paired, [[7], [5], [4]])
+    assert controls["sign_flip"](np.array([1.0, 2.0, 3.0])) == 2 / 8
+    assert controls["sign_flip"](np.array([-1.0, 2.0, 3.0])) == 4 / 8
 
 
 def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
