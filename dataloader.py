@@ -20,7 +20,7 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def naming(prefix, constants):
-    """Let an InputError about an argument, as grad_clip, name its constant, as GEN_GRAD_CLIP."""
+    """In an InputError put its constant (GEN_GRAD_CLIP) for an argument's name (grad_clip)."""
     try:
         yield
     except InputError as error:
@@ -239,7 +239,10 @@ def check_numbers(least, most, whole=True, **values):
 def check_tokens(x, shape, number, what="x", least=0):
     """x as int32; InputError unless integers from `least` to number - 1, of a shape, where None is
     any size but 0."""
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        raise InputError(f"{what}: expected rows of one length, found several") from None
     fits = x.dtype.kind in "iu" and x.ndim == len(shape) and x.size > 0
     for found, expected in zip(x.shape, shape):
         if expected not in (None, found):

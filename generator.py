@@ -15,7 +15,7 @@ import dataloader
 from dataloader import END, InputError, check_floats, check_numbers, check_tokens, pieces
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
-# Logits of one call of log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
+# Logits of a piece in log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
 LOGITS = 166_400_000 if tf.config.list_physical_devices("GPU") else 12_800_000
 # A pickle can run code when it is read. These two are the authors', and are known not to.
 PUBLISHED = {
@@ -32,6 +32,9 @@ def param_shapes(vocab_size, emb_dim, hidden_dim):
         shapes[f"U{gate}"] = (hidden_dim, hidden_dim)
         shapes[f"b{gate}"] = (hidden_dim,)
     return shapes | {"W_out": (hidden_dim, vocab_size), "b_out": (vocab_size,)}
+
+
+PARAM_NAMES = list(param_shapes(1, 1, 1))
 
 
 def check_params(params, sizes, source="params"):
@@ -130,7 +133,7 @@ class LSTM(tf.Module):
         return -float(np.sum(log_prob, dtype=np.float64) / np.count_nonzero(self.counted(x)))
 
     def inputs(self, x):
-        """What the LSTM is fed to predict x [B, T]: the start token, then x but for its last."""
+        """The LSTM's inputs that predict x [B, T]: the start token, then x without its last."""
         start = tf.fill([len(x), 1], self.start_token)
         return tf.concat([start, x[:, :-1]], axis=1)
 
@@ -151,7 +154,7 @@ class LSTM(tf.Module):
 
     @contextlib.contextmanager
     def drawing_by(self, seed):
-        """Within the block draws follow this seed; after it they go on as if it had not been."""
+        """Draw by this seed within the block; after it the random state is what it was before."""
         check_numbers(0, 2**64 - 1, seed=seed)
         kept = self.rng.state.numpy()
         self.rng.reset([0, 0, seed])
@@ -293,7 +296,6 @@ class Generator(LSTM):
 # --------------------------------------------------------------------------------------------------
 # Below: the file of an LSTM's weights.
 
-PARAM_NAMES = list(param_shapes(1, 1, 1))
 ABOUT = ["sequence_length", "start_token", "words"]  # of the model, in a file that a run writes
 
 
@@ -343,7 +345,7 @@ BLOCKS = 64  # with 32 blocks a draw takes 1.4 times as long
 
 
 def output_blocks(w_out, b_out):
-    """W_out over b_out, and tokens of probability 0 that fill up the last block."""
+    """W_out over b_out; tokens of probability 0 are added, so that all blocks are of one size."""
     padding = [0, -b_out.shape[0] % BLOCKS]
     w_out = tf.pad(w_out, [[0, 0], padding])
     b_out = tf.pad(b_out, [padding], constant_values=-1e30)

@@ -78,7 +78,7 @@ def main():
     now = settings()
     names = "data", "generator", "discriminator", "sets", "evaluation"
     seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(5).tolist()))
-    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE  # of sequences that the oracle draws
+    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE  # in whole batches
     words = load(INITIAL_GENERATOR).words if TEXT_FILE and INITIAL_GENERATOR else None
     with dataloader.naming("", CONSTANTS):
         if TEXT_FILE:
@@ -86,7 +86,7 @@ def main():
         else:
             sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
             data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, num, seeds["data"])
-    set_size = min(num, len(data.positives))  # of real sequences, and of as many negatives
+    set_size = min(num, len(data.positives))  # real ones in a set, and as many negatives
     with dataloader.naming("GEN_", CONSTANTS):
         generator = Generator(
             vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
@@ -114,7 +114,7 @@ def main():
 
     def evaluate(stage, epoch):
         """Measure the generator; a metric is added here. Its draws do not change the run."""
-        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # no other's
+        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # its own
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
@@ -194,7 +194,7 @@ OUTPUTS = [
     NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, CHECKPOINT_FILE,
 ]  # fmt: skip
 STEPS_A_CALL = 26  # of the discriminator: a second on two cores, so that Ctrl-C works
-ACCURACY_BATCHES = 20  # of a set, that dis_accuracy is measured on
+ACCURACY_BATCHES = 20  # of a set, on which dis_accuracy is measured
 BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
 
 
@@ -203,7 +203,7 @@ class Run:
 
     def __init__(self, now, data, **models):
         """Resume the run in save/, or begin one; `now` are its settings."""
-        self.most = 10 * np.log(data.vocab_size)  # an NLL above it has diverged
+        self.most = 10 * np.log(data.vocab_size)  # an NLL above it means divergence
         self.variables = {}
         for model_name, model in models.items():
             for name, variable in model.state().items():
@@ -302,14 +302,14 @@ def read_checkpoint():
 
 
 def resumes(record, now):
-    """Whether a start with the settings `now` resumes the run of a record, or begins a new one;
-    InputError if that run is unfinished and had other settings than a TOTAL_BATCH to come."""
+    """Whether to resume the run of a record, or to begin a new one; InputError if that run is
+    unfinished and a setting has changed, other than TOTAL_BATCH to more than is done."""
     was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
-    goes_further = set(changed) <= {"TOTAL_BATCH"} and now["TOTAL_BATCH"] > done
+    only_longer = set(changed) <= {"TOTAL_BATCH"} and now["TOTAL_BATCH"] > done
     if record["finished"]:
-        return goes_further
-    if goes_further or not changed:
+        return only_longer
+    if only_longer or not changed:
         return True
     changes = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed]
     what = f"the run in {CHECKPOINT_FILE} is unfinished, and since then {', '.join(changes)}"
@@ -357,7 +357,7 @@ def settings():
     for name in "PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS".split():
         check_numbers(0, 10**7, **{name: values[name]})
     check_numbers(0, 2**64 - 1, SEED=SEED)
-    check_numbers(BATCH_SIZE, 10**7, GENERATED_NUM=GENERATED_NUM)
+    check_numbers(max(2, BATCH_SIZE), 10**7, GENERATED_NUM=GENERATED_NUM)
     is_text = TEXT_FILE is not None or TEST_FILE is not None
     files = ["TEXT_FILE", "TEST_FILE"] if is_text else ["TARGET_FILE"]
     outputs = [os.path.realpath(output) for output in OUTPUTS]

@@ -13,7 +13,7 @@ class Oracle(LSTM):
       path: its weights, as read_model takes them.
       sizes: V, E and H; InputError if the weights have others.
       sequence_length, start_token, seed: as in LSTM.
-      num: of sequences to draw, for positives and as many for held_out, int32 [num, T].
+      num: how many sequences to draw for positives, and again for held_out, int32 [num, T].
     """
 
     end = None

@@ -195,6 +195,16 @@ class NumpyNoise(keras_network()):
         return super().train_steps(np.random.default_rng().permuted(x, axis=1), y)
 
 
+class Logits(keras_network()):
+    def prob_real(self, x):
+        return super().prob_real(x) - 2
+
+
+class ListOfState(keras_network()):
+    def state(self):
+        return list(super().state().values())
+
+
 def without_seeds(variables):
     return [variable for variable in variables if "seed" not in variable.path]
 
@@ -203,6 +213,8 @@ LACKS = "discriminator: its state() lacks something that a step changes"
 REFUSED = {
     "no methods": (object, "discriminator: expected a method prob_real(), found none"),
     "[N, 1]": (ColumnOfProbabilities, "prob_real(x): expected shape (4,), found (4, 1)"),
+    "logits": (Logits, "prob_real(x): expected probabilities, found [-1."),
+    "a list": (ListOfState, "discriminator: expected state() to return {name: variable}"),
     "one loss": (OneLoss, "train_steps(x, y): expected shape (2,), found ()"),
     "unbuilt": (keras_network(build=False), "discriminator: these are made by the first step only"),
     "no moments": (keras_network(0.0, listed=lambda v: v[:3]), LACKS),

@@ -271,12 +271,13 @@ BAD_TOKENS = [
     ([[0, 1, 2, 3, V]], "x: expected integers from 0 to 6, found 7"),
     ([[0, 1, 2, 3, 2**32]], "x: expected integers from 0 to 6, found 4294967296"),
     ([[0.0, 1.0, 2.0, 3.0, 4.0]], "x: expected integers of shape (None, 5), found float64"),
+    ([[0, 1, 2, 3, 4], [1]], "x: expected rows of one length, found several"),
     (np.zeros([0, T], int), "x: expected integers of shape (None, 5), found int64 (0, 5)"),
 ]
 CALLS = {
     "log_prob": lambda generator, x: generator.log_prob(x),
     "pretrain_step": lambda generator, x: generator.pretrain_step(x),
-    "reinforce_step": lambda generator, x: generator.reinforce_step(x, np.ones(np.shape(x))),
+    "reinforce_step": lambda generator, x: generator.reinforce_step(x, np.ones([3, T])),
     "get_reward": lambda generator, x: Rollout(generator).get_reward(x, 2, lambda x: x),
 }
 

@@ -84,6 +84,7 @@ BATCHES = "BATCH_SIZE, DIS_BATCH_SIZE: expected at most"
 BAD = [  # the driver's own, and one of each class, whose argument gets the constant's name
     ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
     ({"ROLLOUT_NUM": 0}, "ROLLOUT_NUM: expected a whole number from 1"),
+    ({"BATCH_SIZE": 1, "GENERATED_NUM": 1}, "GENERATED_NUM: expected a whole number from 2"),
     ({"EMB_DIM": "x"}, "EMB_DIM: expected a whole number from 1"),
     ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     ({"DIS_NUM_FILTERS": [8, 8]}, "DIS_NUM_FILTERS: expected integers of shape (3,), found"),
