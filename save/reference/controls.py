@@ -271,7 +271,7 @@ def draw(rows):
     """Measures over adversarial epochs: mean of the seeds, and its 95 % interval."""
     from matplotlib.figure import Figure
 
-    starts = [start for start in ("MLE 26", "MLE 6") if outcomes(rows, start, "D", "entropy")]
+    starts = [start for start in STARTS if len(outcomes(rows, start, "D", "entropy")) > 2]
     names = ["nll_oracle", "kl_generator_oracle", "kl_oracle_generator"]
     figure = Figure(figsize=(9.5, 0.6 + 3 * len(starts)), layout="constrained")
     grid = figure.subplots(len(starts), len(names), squeeze=False)
