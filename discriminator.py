@@ -111,7 +111,7 @@ class Discriminator(tf.Module):
         """A step of Adam for each of n batches: x int [n, B, T], labels y int [n, B], 1 = real.
 
         Returns the losses before each step, [n]: mean cross-entropy in nats (paper, eq. 5) plus
-        l2_reg_lambda / 2 times the squared weights of the output layer.
+        l2_reg_lambda / 2 times the squares of the output layer's weights and biases, summed.
         """
         x = check_tokens(x, (None, None, self.sequence_length), self.vocab_size)
         y = check_tokens(y, x.shape[:2], 2, "y")

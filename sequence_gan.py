@@ -139,7 +139,7 @@ def main():
             parts = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
             losses = [discriminator.train_steps(*part) for part in tqdm(parts, leave=False, **BAR)]
         some_x, some_y = np.concatenate(x[:ACCURACY_BATCHES]), np.concatenate(y[:ACCURACY_BATCHES])
-        accuracy = np.mean((discriminator.prob_real(some_x) > 0.5) == some_y)
+        accuracy = np.mean((np.asarray(discriminator.prob_real(some_x)) > 0.5) == some_y)
         run.measure(stage, epoch, dis_loss=np.mean(np.concatenate(losses)), dis_accuracy=accuracy)
 
     with FileLock(LOCK_FILE, timeout=0):  # one run at a time in a folder

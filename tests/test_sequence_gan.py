@@ -312,7 +312,7 @@ def test_an_accuracy_of_one_is_that_of_a_discriminator_that_is_always_right(tmp_
     def prob_real(self, x):
         for row in named(events, "sample")[-1].result.numpy():
             real[row.tobytes()] = 0.1
-        return np.array([real.get(row.tobytes(), 0.9) for row in x])
+        return [real.get(row.tobytes(), 0.9) for row in x]  # as one's own may
 
     monkeypatch.setattr(sequence_gan.Discriminator, "prob_real", prob_real)
     sequence_gan.main()
