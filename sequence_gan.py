@@ -135,8 +135,8 @@ def main():
         rng = np.random.default_rng([seeds["sets"], index])
         real = rng.choice(data.positives, set_size, replace=False)
         x, y = dataloader.labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
+        parts = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
         for _ in range(DIS_EPOCHS):
-            parts = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
             losses = [discriminator.train_steps(*part) for part in tqdm(parts, leave=False, **BAR)]
         some_x, some_y = np.concatenate(x[:ACCURACY_BATCHES]), np.concatenate(y[:ACCURACY_BATCHES])
         accuracy = np.mean((np.asarray(discriminator.prob_real(some_x)) > 0.5) == some_y)
