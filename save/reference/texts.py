@@ -1,0 +1,128 @@
+"""What does SeqGAN do to the paper's real texts? From the project's root:
+
+python save/reference/texts.py my/music.txt 1 2 3    runs a text with these seeds
+python save/reference/texts.py                       prints the table of texts.csv
+
+A file my/music-test.txt beside the text has the held-out lines; without one a tenth of the text is
+held out. It can be stopped at any time: what texts.csv has already is not run again.
+"""
+
+import csv
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent.resolve()
+ROOT = HERE.parent.parent
+RESULTS = HERE / "texts.csv"
+SCHEDULE = {  # chosen on the poems
+    "PRE_EPOCH_NUM": 16,
+    "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
+    "DIS_NUM_FILTERS": [100, 100, 100, 100, 100],
+    "DIS_DROPOUT_KEEP_PROB": 0.5,
+    "DIS_LEARNING_RATE": 5e-4,
+    "DIS_PRETRAIN_ROUNDS": 10,
+    "DIS_EPOCHS": 1,
+    "GENERATED_NUM": 5000,
+    "G_STEPS": 2,
+    "D_STEPS": 2,
+    "EVAL_EVERY": 1,
+}
+LENGTHS = {"music": 32}  # SEQ_LENGTH; 20 for the others
+ORDERS = {"poems": [2], "speech": [3, 4], "music": [4]}  # of BLEU, as in the paper
+TEMPERATURES = [1.1, 1.05, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6]
+COLUMNS = (
+    "text seed what epoch nll_test entropy bleu_2 self_bleu_2 bleu_3 self_bleu_3 bleu_4 self_bleu_4"
+).split()
+
+
+def run(folder, **constants):
+    """Run sequence_gan in the folder with these constants; its evaluations."""
+    import sequence_gan
+
+    os.makedirs(folder, exist_ok=True)
+    os.chdir(folder)
+    vars(sequence_gan).update(SCHEDULE, **constants)
+    sequence_gan.main()
+    with open("save/metrics.csv", newline="") as file:
+        return [row | {"what": row["stage"]} for row in csv.DictReader(file) if row["nll_test"]]
+
+
+def bleus(data, x):
+    """{name: value} of BLEU and Self-BLEU of 1,000 sequences x, int [1000, T]."""
+    from dataloader import Bleu, self_bleu
+
+    row = {}
+    for n in 2, 3, 4:
+        row[f"bleu_{n}"] = np.mean(Bleu(data.held_out, n, data.end)(x))
+        row[f"self_bleu_{n}"] = self_bleu(x, n, data.end)
+    return row
+
+
+def references(data, model, seed):
+    """Rows of real lines, and of a model at several temperatures."""
+    lines = np.random.default_rng(seed).permutation(data.positives)[:1000]
+    rows = [{"what": "real lines"} | bleus(data, lines)]
+    *params, weight, bias = model.get_params()
+    for temperature in TEMPERATURES:
+        sharper = [np.float32(array / temperature) for array in (weight, bias)]
+        model.set_params([*params, *sharper])
+        x = model.sample(1000).numpy()
+        row = {"what": f"temperature {temperature}"}
+        rows.append(row | data.measure(model, x) | bleus(data, x))
+    return rows
+
+
+def append(rows, **same):
+    """Append rows of a measurement each to texts.csv."""
+    is_new = not RESULTS.exists()
+    with open(RESULTS, "a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerows(row | same for row in rows)
+
+
+def run_seed(path, seed):
+    """Run of a text with a seed what texts.csv does not have."""
+    from dataloader import Text
+    from generator import load
+
+    name, test = path.stem, path.with_name(f"{path.stem}-test.txt")
+    done = {row["what"] for row in read() if (row["text"], row["seed"]) == (name, str(seed))}
+    files = {"TEXT_FILE": str(path), "TEST_FILE": str(test) if test.exists() else None}
+    constants = files | {"SEED": seed, "SEQ_LENGTH": LENGTHS.get(name, 20)}
+    folder = ROOT / "save/texts" / f"{name}, seed {seed}"
+    if "mle" not in done:
+        rows = run(folder, TOTAL_BATCH=0, **constants)
+        shutil.copy("save/eval_file.txt", "mle.txt")
+        data_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        data = Text(*files.values(), 5000, constants["SEQ_LENGTH"], data_seed)
+        rows += references(data, load("save/generator.npz", seed=seed), seed)
+        append(rows, text=name, seed=seed)
+    if "adversarial" not in done:
+        rows = run(folder, TOTAL_BATCH=16, **constants)
+        append([r for r in rows if r["what"] == "adversarial"], text=name, seed=seed)
+
+
+def read():
+    """The rows of texts.csv."""
+    if not RESULTS.exists():
+        return []
+    with open(RESULTS, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def main():
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1:]:
+        path = Path(sys.argv[1]).resolve()
+        for seed in sys.argv[2:]:
+            run_seed(path, int(seed))
+
+
+if __name__ == "__main__":
+    main()
