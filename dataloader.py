@@ -163,6 +163,7 @@ def pieces(x, size):
 def labelled_batches(positives, negatives, batch_size, rng):
     """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng:
     x int32 [n, batch_size, T] and y int32 [n, batch_size]; a remainder is dropped."""
+    check_numbers(1, len(positives) + len(negatives), batch_size=batch_size)
     x = np.concatenate([positives, negatives])
     y = np.repeat(np.int32([1, 0]), [len(positives), len(negatives)])
     n = len(x) // batch_size
@@ -236,13 +237,17 @@ def check_numbers(least, most, whole=True, **values):
             raise InputError(f"{name}: expected {what} from {least} to {most}, found {value!r:.50}")
 
 
+def as_array(x, what):
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise InputError(f"{what}: expected rows of one length, found several") from None
+
+
 def check_tokens(x, shape, number, what="x", least=0):
     """x as int32; InputError unless integers from `least` to number - 1, of a shape, where None is
     any size but 0."""
-    try:
-        x = np.asarray(x)
-    except ValueError:
-        raise InputError(f"{what}: expected rows of one length, found several") from None
+    x = as_array(x, what)
     fits = x.dtype.kind in "iu" and x.ndim == len(shape) and x.size > 0
     for found, expected in zip(x.shape, shape):
         if expected not in (None, found):
@@ -258,7 +263,7 @@ def check_tokens(x, shape, number, what="x", least=0):
 
 def check_floats(x, shape, what):
     """x as float32; InputError unless finite floating-point numbers of this shape."""
-    x = np.asarray(x)
+    x = as_array(x, what)
     if x.shape != tuple(shape):
         raise InputError(f"{what}: expected shape {tuple(shape)}, found {x.shape}")
     if x.dtype.kind != "f" or not np.isfinite(np.float32(x)).all():

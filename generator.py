@@ -68,8 +68,9 @@ class LSTM(tf.Module):
         check_numbers(1, 10**7, sequence_length=sequence_length)
         check_numbers(0, self.vocab_size - 1, start_token=start_token)
         check_numbers(0, 2**64 - 1, seed=seed)
-        if words and len(words) != self.vocab_size:
-            raise InputError(f"words: expected {self.vocab_size}, found {len(words)}")
+        if words is not None and np.shape(words) != (self.vocab_size,):
+            expected = f"a list of {self.vocab_size}"
+            raise InputError(f"words: expected {expected}, found shape {np.shape(words)}")
 
         self.sequence_length, self.start_token = sequence_length, int(start_token)
         self.words = words
@@ -166,6 +167,7 @@ class LSTM(tf.Module):
     def sample(self, num, prefix=(), temperature=1.0):
         """Draw sequences that begin with the tokens of prefix; int32 [num, T]."""
         check_numbers(1, 10**7, num=num)
+        prefix = np.reshape(prefix, -1)
         check_numbers(0, self.sequence_length, prefix_length=len(prefix))
         x = np.zeros([num, self.sequence_length], np.int32)
         if len(prefix):
@@ -219,7 +221,8 @@ class Generator(LSTM):
     Args:
       vocab_size, emb_dim, hidden_dim, sequence_length: V, E, H, T.
       start_token, words: as in LSTM.
-      learning_rate, grad_clip: of Adam; the global norm to which gradients are clipped.
+      learning_rate: of both Adams.
+      grad_clip: the global norm to which gradients are clipped.
       seed: of initial values, all Normal(0, 0.1), and of sampling.
     """
 
@@ -257,7 +260,8 @@ class Generator(LSTM):
         self.set_params(params, path)
 
     def pretrain_step(self, x):
-        """One step of maximum likelihood on x, int [B, T]; the mean NLL before it, per token."""
+        """One step of maximum likelihood on x, int [B, T]; the mean NLL per token before it, where
+        probabilities have the floor 1e-20, as in the other update."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
         counted = self.counted(x)
         return self._update(x, counted / np.sum(counted), self.pretrain_optimizer)

@@ -119,6 +119,9 @@ def test_positives_and_negatives_are_all_there_once_with_their_labels():
     assert x.shape == (4, 5, 2) and y.shape == (4, 5)
     assert sorted(x.reshape(-1, 2)[:, 0]) == [*range(0, 24, 2), *range(100, 116, 2)]
     np.testing.assert_array_equal(y, x[..., 0] < 100)
+    reference.assert_refused(
+        lambda: labelled_batches(positives, negatives, 0, None), "batch_size: expected a whole"
+    )
 
 
 def test_the_shuffle_is_uniform():

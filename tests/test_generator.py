@@ -140,7 +140,7 @@ BAD_CALLS = [
     (lambda: make_lstm(sequence_length=0), "sequence_length: expected a whole number from 1"),
     (lambda: make_lstm(start_token=V), "start_token: expected a whole number from 0 to 6, found 7"),
     (lambda: make_lstm(seed=-1), "seed: expected a whole number from 0"),
-    (lambda: make_lstm(words=["a"]), "words: expected 7, found 1"),
+    (lambda: make_lstm(words=["a"]), "words: expected a list of 7, found shape (1,)"),
     (lambda: make_lstm(params=reference.lstm_params(V, E, H)[:14]), "params: expected 15 arrays"),
     (lambda: make_fresh(vocab_size=1), "vocab_size: expected a whole number from 2"),
     (lambda: make_fresh(emb_dim=0), "emb_dim: expected a whole number from 1"),
@@ -151,6 +151,7 @@ BAD_CALLS = [
     (lambda: make_lstm().drawing_by(-1).__enter__(), "seed: expected a whole number from 0"),
     (lambda: make_lstm().sample(0), "num: expected a whole number from 1"),
     (lambda: make_lstm().sample(1, [1] * 6), "prefix_length: expected a whole number"),
+    (lambda: make_lstm().sample(1, None), "prefix: expected integers of shape (None,), found obj"),
     (lambda: make_lstm().sample(1, [V]), "prefix: expected integers from 0 to 6, found 7"),
     (lambda: make_lstm().sample(1, temperature=0), "temperature: expected a number from 1e-06"),
     (lambda: make_lstm().sample(1, temperature=NAN), "temperature: expected a number from 1e-06"),
@@ -292,9 +293,15 @@ def test_what_is_no_token_is_refused_and_the_next_right_call_is_as_the_first(nam
         reference.assert_same(generator.get_params(), fresh.get_params())
 
 
-@pytest.mark.parametrize("rewards", [np.ones([3, T - 1]), np.full([3, T], np.nan), np.ones(3)])
-def test_rewards_that_do_not_fit_are_refused_and_change_nothing(params, rewards):
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        (np.ones([3, T - 1]), "rewards: expected shape"),
+        (np.full([3, T], np.nan), "rewards: expected finite"),
+        ([[1.0], [1.0, 1.0]], "rewards: expected rows of one length"),
+    ],
+)
+def test_rewards_that_do_not_fit_are_refused_and_change_nothing(params, rewards, message):
     generator = make_generator()
-    message = "rewards: expected finite" if rewards.shape == (3, T) else "rewards: expected shape"
     reference.assert_refused(lambda: generator.reinforce_step(some_tokens(3), rewards), message)
     reference.assert_same(generator.get_params(), params)
