@@ -8,8 +8,10 @@ held out. It can be stopped at any time: what texts.csv has already is not run a
 """
 
 import csv
+import itertools
 import os
 import shutil
+import statistics
 import sys
 from pathlib import Path
 
@@ -32,7 +34,11 @@ SCHEDULE = {  # chosen on the poems
     "EVAL_EVERY": 1,
 }
 LENGTHS = {"music": 32}  # SEQ_LENGTH; 20 for the others
-ORDERS = {"poems": [2], "speech": [3, 4], "music": [4]}  # of BLEU, as in the paper
+PAPER = {  # {text: {order of BLEU: what the paper has for MLE and for SeqGAN}}
+    "poems": {2: "0.667, 0.739"},
+    "speech": {3: "0.519, 0.556", 4: "0.416, 0.427"},
+    "music": {4: "0.921, 0.941"},
+}
 TEMPERATURES = [1.1, 1.05, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6]
 COLUMNS = (
     "text seed what epoch nll_test entropy bleu_2 self_bleu_2 bleu_3 self_bleu_3 bleu_4 self_bleu_4"
@@ -116,12 +122,66 @@ def read():
         return list(csv.DictReader(file))
 
 
+def at_bleu(rows, name, value):
+    """{measure: value} of MLE at the temperature, coming from warm ones, where its BLEU `name`
+    first reaches a value; interpolated between those that were measured."""
+    rows = [row for row in rows if row["what"].startswith("temperature")]
+    rows = [row | {"temperature": row["what"].split()[1]} for row in rows]
+    for warm, cold in itertools.pairwise(rows):
+        low, high = float(warm[name]), float(cold[name])
+        if low <= value < high:
+            part = (value - low) / (high - low)
+            measures = ["temperature", *COLUMNS[4:]]
+            return {m: (1 - part) * float(warm[m]) + part * float(cold[m]) for m in measures}
+    sys.exit(f"{name}: expected {value} between those of two temperatures")
+
+
+def states(rows, name):
+    """The five states of a run that the table has, {measure: value} each."""
+    (real,) = (row for row in rows if row["what"] == "real lines")
+    mle = [row for row in rows if row["what"] == "mle"]
+    lowest = min(mle, key=lambda row: float(row["nll_test"]))
+    seqgan = [row for row in rows if row["what"] == "adversarial"][-1]
+    return [real, lowest, mle[-1], seqgan, at_bleu(rows, name, float(seqgan[name]))]
+
+
+def print_table(rows):
+    """The measures of each text's states, mean and standard deviation over the seeds."""
+    names = "real lines", "MLE, lowest test NLL", "MLE, end", "SeqGAN", "MLE, cooled"
+    print(f"| | {' | '.join(names)} | paper: MLE, SeqGAN |")
+    print("|---" * 7 + "|")
+    notes = []
+    for text, paper in PAPER.items():
+        runs = {}
+        for row in rows:
+            if row["text"] == text:
+                runs.setdefault(row["seed"], []).append(row)
+        measures = [f"{kind}_{n}" for n in paper for kind in ("bleu", "self_bleu")]
+        columns = list(zip(*(states(run, measures[0]) for run in runs.values())))
+        for measure in [*measures, "nll_test", "entropy"]:
+            cells = [spread([row[measure] for row in column]) for column in columns]
+            theirs = paper[int(measure[-1])] if measure.startswith("bleu") else ""
+            print(f"| {text}, {measure} | {' | '.join(cells)} | {theirs} |")
+        epochs = ", ".join(row["epoch"] for row in columns[1])
+        cooled = spread([row["temperature"] for row in columns[4]])
+        note = f"lowest test NLL in epoch {epochs}; SeqGAN's {measures[0]} at temperature {cooled}"
+        notes.append(f"{text}, {len(runs)} seeds: {note}.")
+    print("", *notes, sep="\n")
+
+
+def spread(values):
+    values = [float(value) for value in values if value != ""]
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" if values else ""
+
+
 def main():
     sys.path.insert(0, str(ROOT))
     if sys.argv[1:]:
         path = Path(sys.argv[1]).resolve()
         for seed in sys.argv[2:]:
             run_seed(path, int(seed))
+    else:
+        print_table(read())
 
 
 if __name__ == "__main__":
