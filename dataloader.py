@@ -19,16 +19,16 @@ class InputError(ValueError):
 
 
 @contextlib.contextmanager
-def naming(prefix, constants):
-    """In an InputError put its constant (GEN_GRAD_CLIP) for an argument's name (grad_clip)."""
+def naming(prefixes, constants):
+    """Put its constant (GEN_GRAD_CLIP) for the argument's name (grad_clip) before an InputError."""
     try:
         yield
     except InputError as error:
         argument = re.match(r"\w*", str(error))[0]
         name = argument.upper().replace("SEQUENCE", "SEQ")
         rest = str(error).removeprefix(argument)
-        for constant in (name, prefix + name):
-            if constant in constants and rest[0] in ":,":
+        for constant in (name, *(prefix + name for prefix in prefixes)):
+            if constant in constants and rest.startswith(":"):
                 raise InputError(constant + rest) from None
         raise
 
@@ -36,8 +36,8 @@ def naming(prefix, constants):
 class Text:
     """A text in place of the oracle: a sequence a line, blanks between its words.
 
-    END ends a line and fills it up, UNKNOWN stands for words that are not among the vocab_size - 2
-    most frequent ones or, if a trained generator's words are given, not among these. Without a
+    END ends a line and fills it up. UNKNOWN stands for words that are not among the vocab_size - 2
+    most frequent ones, or not in `words`, those of a trained generator, if given. Without a
     test_file a tenth of the lines, drawn by the seed, is held out. words[k] is word k; positives
     and held_out are the lines, int32 [N, T]. Raises InputError.
     """
@@ -68,7 +68,7 @@ class Text:
         self.held_out = self._numbers(test, sequence_length)
         self._report(text_file, lines, test, counts, advised=words is None)
         if (self.positives <= UNKNOWN).all():
-            raise InputError(f"{text_file}: none of its words is among those of the generator")
+            raise InputError(f"{text_file}: none of its words is among those known")
         if (self.held_out <= UNKNOWN).all():
             raise InputError(f"{test_file or text_file}: no word held out is among those to learn")
 
@@ -115,8 +115,7 @@ class Text:
                 print(f"  Nearly every line {where} {word!r}. Without it measures say more.")
 
     def measure(self, generator, samples):
-        """{name: value} in nats per token: the NLL of the held-out lines by generator, and its
-        entropy, the NLL of its own samples, int [N, T]."""
+        """{name: value} in nats per token; samples, int [N, T], are the generator's own."""
         return {"nll_test": generator.nll(self.held_out), "entropy": generator.nll(samples)}
 
 
@@ -128,8 +127,9 @@ def read_lines(path):
             words = line.decode("utf-8-sig").split()
         except UnicodeDecodeError:
             raise InputError(f"{path}, line {number}: expected UTF-8, found {line!r:.60}") from None
-        for mark in set(MARKS) & set(words):
-            raise InputError(f"{path}, line {number}: expected no {mark}, as the program adds it")
+        marks = sorted(set(MARKS) & set(words))
+        if marks:
+            raise InputError(f"{path}, line {number}: expected no {marks[0]}, which is added")
         if words:
             lines.append(words)
     if not lines:
@@ -209,7 +209,7 @@ class Bleu:
         matches = np.zeros(self.n)
         for gram, count in self._ngrams(row).items():
             first, second = self.counts.get(gram, (0, 0))
-            most = second if among_references and count == first else first
+            most = second if among_references and count == first else first  # not its own count
             matches[len(gram) - 1] += min(count, most)
         if matches[0] == 0:
             return 0.0
@@ -229,7 +229,7 @@ def self_bleu(x, n, end=None):
 
 
 def check_numbers(least, most, whole=True, **values):
-    """Raise InputError naming the first of values that is not a number within bounds, or whole."""
+    """Raise InputError naming the first value that is no (whole) number from least to most."""
     what = "a whole number" if whole else "a number"
     for name, value in values.items():
         fits = isinstance(value, numbers.Integral if whole else numbers.Real)
@@ -245,8 +245,8 @@ def as_array(x, what):
 
 
 def check_tokens(x, shape, number, what="x", least=0):
-    """x as int32; InputError unless integers from `least` to number - 1, of a shape, where None is
-    any size but 0."""
+    """x as int32; InputError unless integers from least to number - 1 of this shape (None: any size
+    but 0)."""
     x = as_array(x, what)
     fits = x.dtype.kind in "iu" and x.ndim == len(shape) and x.size > 0
     for found, expected in zip(x.shape, shape):

@@ -4,8 +4,7 @@ B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number o
 import numpy as np
 import tensorflow as tf
 
-import dataloader
-from dataloader import InputError, check_floats, check_numbers, check_tokens, pieces
+from dataloader import InputError, adam_state, check_floats, check_numbers, check_tokens, pieces
 
 # On a GPU launching small kernels would take most of a step; on a CPU XLA takes 1.7 times as long.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
@@ -16,10 +15,10 @@ class Discriminator(tf.Module):
 
     Args:
       sequence_length, vocab_size, embedding_dim: T, V and E.
-      filter_sizes, num_filters: widths of the convolutions, from 1 to T; how many filters of each.
+      filter_sizes, num_filters: different widths of convolutions, 1 to T; filters of each width.
       dropout_keep_prob: share of the highway layer's outputs that dropout keeps.
       l2_reg_lambda: weight of the penalty on the output layer.
-      learning_rate, seed: that of Adam; that of initial values and dropout.
+      learning_rate, seed: of Adam; of initial values and dropout.
     """
 
     def __init__(
@@ -43,23 +42,18 @@ class Discriminator(tf.Module):
         self.dropout_keep_prob = dropout_keep_prob
         self.l2_reg_lambda = l2_reg_lambda
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
-        self.num_features = sum(num_filters)
-        glorot = np.sqrt(3 / self.num_features)  # also of a bias: fan in = fan out = P
+        self.num_features = p = sum(num_filters)
+        glorot = np.sqrt(3 / p)  # also of a bias: fan in = fan out = P
 
-        def uniform(shape, limit):
-            return self.rng.uniform(shape, -limit, limit)
-
-        def truncated_normal(shape):
-            return self.rng.truncated_normal(shape, stddev=0.1)
-
-        values = {"embedding": uniform([vocab_size, embedding_dim], 1.0)}
+        values = {"embedding": self.rng.uniform([vocab_size, embedding_dim], -1.0, 1.0)}
         for f, n in zip(filter_sizes, num_filters):
-            values[f"conv-maxpool-{f}/W"] = truncated_normal([f, embedding_dim, 1, n])
+            shape = [f, embedding_dim, 1, n]
+            values[f"conv-maxpool-{f}/W"] = self.rng.truncated_normal(shape, stddev=0.1)
             values[f"conv-maxpool-{f}/b"] = tf.fill([n], 0.1)
-        for branch in ("lin", "gate"):  # of the highway layer; matrices as [out, in]
-            values[f"highway_{branch}/Matrix"] = uniform(2 * [self.num_features], glorot)
-            values[f"highway_{branch}/Bias"] = uniform([self.num_features], glorot)
-        values["output/W"] = truncated_normal([self.num_features, 2])
+        for branch in ("lin", "gate"):  # of the highway layer; [out, in] as in the authors' program
+            values[f"highway_{branch}/Matrix"] = self.rng.uniform([p, p], -glorot, glorot)
+            values[f"highway_{branch}/Bias"] = self.rng.uniform([p], -glorot, glorot)
+        values["output/W"] = self.rng.truncated_normal([p, 2], stddev=0.1)
         values["output/b"] = tf.fill([2], 0.1)
         self.weights = {name: tf.Variable(v) for name, v in values.items()}
 
@@ -69,23 +63,18 @@ class Discriminator(tf.Module):
 
     def state(self):
         """{name: tf.Variable} of all that a step changes."""
-        adam = dataloader.adam_state("adam", self.optimizer, self.weights)
+        adam = adam_state("adam", self.optimizer, self.weights)
         return {**self.weights, **adam, "random state": self.rng.state}
-
-    def features(self, embedded):
-        """ReLU of the largest response of every filter over time: [B, T, E] -> [B, P]."""
-        w = self.weights
-        names = [f"conv-maxpool-{f}" for f in self.filter_sizes]
-        largest = [convolve_and_max(embedded, w[f"{name}/W"]) for name in names]
-        biases = [w[f"{name}/b"] for name in names]
-        # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
-        return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
 
     def logits(self, embedded, kept=None):
         """[B, T, E] -> [B, 2], index 0 = generated, 1 = real. kept: outputs of the highway layer
         that dropout keeps, bool [B, P]; None: all."""
         w = self.weights
-        features = self.features(embedded)
+        names = [f"conv-maxpool-{f}" for f in self.filter_sizes]
+        largest = [convolve_and_max(embedded, w[f"{name}/W"]) for name in names]
+        biases = [w[f"{name}/b"] for name in names]
+        # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
+        features = tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
         lin = tf.matmul(features, w["highway_lin/Matrix"], transpose_b=True)
         gate = tf.matmul(features, w["highway_gate/Matrix"], transpose_b=True)
         t = tf.sigmoid(gate + w["highway_gate/Bias"])
@@ -99,8 +88,7 @@ class Discriminator(tf.Module):
         """Probability that each sequence is real, without dropout: x int [N, T] -> float32 [N]."""
         x = check_tokens(x, (None, self.sequence_length), self.vocab_size)
         # In pieces, for the memory: pieces of 128 take 1.1 times as long, of 1,024 as long.
-        parts = [self._prob_real(piece) for piece in pieces(x, 512)]
-        return tf.concat(parts, axis=0)
+        return tf.concat([self._prob_real(piece) for piece in pieces(x, 512)], axis=0)
 
     @tf.function(jit_compile=COMPILED, reduce_retracing=True)
     def _prob_real(self, x):
@@ -168,18 +156,14 @@ def check_discriminator(discriminator, x):
             raise InputError(f"discriminator: these are made by the first step only: {late}")
         changes = [discriminator.prob_real(x) - before]
         for name, variable in variables.items():
-            # As float64, in which random state, whole numbers without sign, can be subtracted, too.
+            # In float64, as random state is unsigned and such differences wrap around.
             changes.append(np.subtract(variable, state[name], dtype=np.float64))
             variable.assign(state[name])
         passes.append(changes)
     for first, second in zip(*passes):
         # A GPU does not repeat itself bit by bit. Missing weights or moments differ far more.
-        if not np.linalg.norm(second - first) <= 0.02 * np.linalg.norm(first):  # or are NaN
+        if not np.linalg.norm(second - first) <= 0.02 * np.linalg.norm(first):  # NaN, too
             raise InputError("discriminator: its state() lacks something that a step changes")
-
-
-# --------------------------------------------------------------------------------------------------
-# Below: the convolution, arranged for the machine.
 
 
 @tf.custom_gradient

@@ -43,8 +43,8 @@ def check_params(params, sizes, source="params"):
     if len(params) != len(shapes):
         raise InputError(f"{source}: expected the 15 arrays {list(shapes)}, found {len(params)}")
     where = f"{source}, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {tuple(sizes)}"
-    named = zip(params, shapes.values(), [f"{where}: {name}" for name in shapes])
-    return [check_floats(array, shape, name) for array, shape, name in named]
+    pairs = zip(params, shapes.items())
+    return [check_floats(p, shape, f"{where}: {name}") for p, (name, shape) in pairs]
 
 
 class LSTM(tf.Module):
@@ -53,8 +53,8 @@ class LSTM(tf.Module):
     Args:
       params: 15 float arrays as in param_shapes; InputError names one that does not fit.
       sequence_length, start_token: T; the input before the first token of a sequence.
-      words: of a text, words[k] being token k. Then END ends a sequence: what follows it is END,
-        too, and does not count. Without words every token counts.
+      words: of a text; words[k] is token k. END ends a sequence and fills it up; what follows the
+        first END does not count. None: every token counts.
       seed: of sampling, 0 to 2**64 - 1.
     """
 
@@ -69,8 +69,7 @@ class LSTM(tf.Module):
         check_numbers(0, self.vocab_size - 1, start_token=start_token)
         check_numbers(0, 2**64 - 1, seed=seed)
         if words is not None and np.shape(words) != (self.vocab_size,):
-            expected = f"a list of {self.vocab_size}"
-            raise InputError(f"words: expected {expected}, found shape {np.shape(words)}")
+            raise InputError(f"words: expected {self.vocab_size} of them, found {np.shape(words)}")
 
         self.sequence_length, self.start_token = sequence_length, int(start_token)
         self.words = words
@@ -121,8 +120,7 @@ class LSTM(tf.Module):
         return np.float32(np.arange(self.sequence_length) <= length[:, None])
 
     def log_prob(self, x):
-        """log p(token | prefix) of each token of x, int [N, T], that counts, and 0 for the others;
-        float32 [N, T], in nats."""
+        """log p(token | prefix) of x, int [N, T], in nats, 0 where not counted; float32 [N, T]."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
         parts = pieces(x, max(1, LOGITS // (self.vocab_size * self.sequence_length)))
         log_prob = tf.concat([self._log_prob(part) for part in parts], axis=0)
@@ -219,8 +217,7 @@ class Generator(LSTM):
     """The generator G: an LSTM with its two updates, each with Adam moments of its own.
 
     Args:
-      vocab_size, emb_dim, hidden_dim, sequence_length: V, E, H, T.
-      start_token, words: as in LSTM.
+      vocab_size, emb_dim, hidden_dim, sequence_length: V, E, H, T; start_token, words: as in LSTM.
       learning_rate: of both Adams.
       grad_clip: the global norm to which gradients are clipped.
       seed: of initial values, all Normal(0, 0.1), and of sampling.
@@ -260,8 +257,7 @@ class Generator(LSTM):
         self.set_params(params, path)
 
     def pretrain_step(self, x):
-        """One step of maximum likelihood on x, int [B, T]; the mean NLL per token before it, where
-        probabilities have the floor 1e-20, as in the other update."""
+        """One MLE step on x, int [B, T]; the mean NLL per token before it, with LOG_FLOOR."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
         counted = self.counted(x)
         return self._update(x, counted / np.sum(counted), self.pretrain_optimizer)
@@ -296,9 +292,6 @@ class Generator(LSTM):
         gradients[0] = tf.math.unsorted_segment_sum(gradients[0], inputs, self.vocab_size)
         return loss, gradients, norm
 
-
-# --------------------------------------------------------------------------------------------------
-# Below: the file of an LSTM's weights.
 
 ABOUT = ["sequence_length", "start_token", "words"]  # of the model, in a file that a run writes
 
@@ -338,12 +331,9 @@ def read_model(path):
         return arrays[:15], dict(zip(ABOUT, [int(length), int(start), words]))
     except Exception as error:  # whatever a damaged file provokes in the readers
         why = str(error) or repr(error)
-    hint = "np.savez(path, *pickle.load(file)) makes one of a trusted pickle"
+    hint = 'np.savez(path, *pickle.load(file, encoding="latin1")) makes one of a trusted pickle'
     raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, but {why} ({hint})")
 
-
-# --------------------------------------------------------------------------------------------------
-# Below: drawing a token from many, arranged for the machine.
 
 BLOCKS = 64  # with 32 blocks a draw takes 1.4 times as long
 
@@ -357,7 +347,8 @@ def output_blocks(w_out, b_out):
 
 
 def draw(h, w, uniform):
-    """Tokens from softmax(h W_out + b_out): h [N, H], uniform random numbers [N, 2] -> int32 [N].
+    """Tokens drawn from a softmax: state h [N, H], w as output_blocks makes it, over a temperature,
+    uniform random numbers [N, 2] -> int32 [N].
 
     Token m * BLOCKS + b stands at logits[:, m, b]. First a block b is drawn by its probability,
     then m: looking through one block alone takes half the time of tf.random.categorical.

@@ -1,5 +1,4 @@
-"""Monte Carlo search: the reward of every token (paper, eq. 4). B = batch, N = any number,
-T = sequence length."""
+"""Monte Carlo search (paper, eq. 3 and 4). B = batch, N = any number, T = sequence length."""
 
 import numpy as np
 from tqdm import tqdm
@@ -24,7 +23,7 @@ class Rollout:
         if update_rate > 0:
             g = generator
             self.policy = LSTM(g.get_params(), g.sequence_length, g.start_token, g.words)
-            self.policy.rng = g.rng
+            self.policy.rng = g.rng  # one stream, which the generator's state() has
 
     def state(self):
         """{name: tf.Variable} of the policy's own weights; none where it is the generator."""

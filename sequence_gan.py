@@ -1,4 +1,4 @@
-"""SeqGAN on synthetic data: the experiment of Yu, Zhang, Wang, Yu (AAAI-17).
+"""SeqGAN on synthetic data, or on a text: the experiment of Yu, Zhang, Wang, Yu (AAAI-17).
 
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
@@ -30,8 +30,8 @@ from generator import Generator, load
 from rollout import Rollout
 from target_lstm import Oracle
 
-tf.get_logger().setLevel("ERROR")  # no warnings that batches of another size are compiled, too
-tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 as in their program
+tf.get_logger().setLevel("ERROR")  # no warnings about retracing
+tf.config.experimental.enable_tensor_float_32_execution(False)  # as in the authors' program
 
 # Generator and oracle
 EMB_DIM = 32  # embedding size
@@ -62,7 +62,7 @@ G_STEPS = 1  # generator steps an epoch
 D_STEPS = 5  # sets of negatives an epoch
 ROLLOUT_NUM = 16  # completions of every prefix; N in the paper
 ROLLOUT_UPDATE_RATE = 0.0  # 0: rollouts by the present generator, as published; see rollout.py
-GENERATED_NUM = 10000  # sequences in a set of negatives, and of the oracle's, in whole batches
+GENERATED_NUM = 10000  # sequences of the oracle, of a set (at most a text's lines); whole batches
 EVAL_EVERY = 5  # epochs between evaluations
 
 TARGET_FILE = "save/target_params.npz"  # the oracle; the authors' pickle can be named here
@@ -80,22 +80,21 @@ def main():
     seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(5).tolist()))
     num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE  # in whole batches
     words = load(INITIAL_GENERATOR).words if TEXT_FILE and INITIAL_GENERATOR else None
-    with dataloader.naming("", CONSTANTS):
+    with dataloader.naming(["GEN_", "ROLLOUT_"], CONSTANTS):
         if TEXT_FILE:
             data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"], words)
         else:
             sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
             data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, num, seeds["data"])
-    set_size = min(num, len(data.positives))  # real ones in a set, and as many negatives
-    with dataloader.naming("GEN_", CONSTANTS):
         generator = Generator(
             vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
             sequence_length=SEQ_LENGTH, start_token=START_TOKEN, words=data.words,
             learning_rate=GEN_LEARNING_RATE, grad_clip=GEN_GRAD_CLIP, seed=seeds["generator"],
         )  # fmt: skip
-    if INITIAL_GENERATOR:
-        generator.restore(INITIAL_GENERATOR)
-    with dataloader.naming("DIS_", CONSTANTS):
+        if INITIAL_GENERATOR:
+            generator.restore(INITIAL_GENERATOR)
+        rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
+    with dataloader.naming(["DIS_"], CONSTANTS):
         discriminator = Discriminator(
             sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size,
             embedding_dim=DIS_EMBEDDING_DIM, filter_sizes=DIS_FILTER_SIZES,
@@ -103,8 +102,7 @@ def main():
             l2_reg_lambda=DIS_L2_REG_LAMBDA, learning_rate=DIS_LEARNING_RATE,
             seed=seeds["discriminator"],
         )  # fmt: skip
-    with dataloader.naming("ROLLOUT_", CONSTANTS):
-        rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
+    set_size = min(num, len(data.positives))  # real ones in a set, and as many negatives
     if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
         what = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
         what += f" and GENERATED_NUM = {GENERATED_NUM}, found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
@@ -112,9 +110,10 @@ def main():
     check_discriminator(discriminator, data.positives[:4])
     references = {n: Bleu(data.held_out, n, data.end) for n in data.bleu_orders}
 
+    # `run`, in these two functions, is the Run that begins below them.
     def evaluate(stage, epoch):
         """Measure the generator; a metric is added here. Its draws do not change the run."""
-        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # its own
+        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # each its own
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
@@ -135,10 +134,11 @@ def main():
         rng = np.random.default_rng([seeds["sets"], index])
         real = rng.choice(data.positives, set_size, replace=False)
         x, y = dataloader.labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
-        parts = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
+        calls = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
         for _ in range(DIS_EPOCHS):
-            losses = [discriminator.train_steps(*part) for part in tqdm(parts, leave=False, **BAR)]
-        some_x, some_y = np.concatenate(x[:ACCURACY_BATCHES]), np.concatenate(y[:ACCURACY_BATCHES])
+            losses = [discriminator.train_steps(*call) for call in tqdm(calls, leave=False, **BAR)]
+        some_x = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH)
+        some_y = y[:ACCURACY_BATCHES].ravel()
         accuracy = np.mean((np.asarray(discriminator.prob_real(some_x)) > 0.5) == some_y)
         run.measure(stage, epoch, dis_loss=np.mean(np.concatenate(losses)), dis_accuracy=accuracy)
 
@@ -181,7 +181,7 @@ def main():
 LOG_FILE = "save/experiment-log.txt"
 METRICS_FILE = "save/metrics.csv"
 PICTURE_FILE = "save/learning-curve.png"
-SETTINGS_FILE = "save/settings.json"  # the constants of the run
+SETTINGS_FILE = "save/settings.json"  # the constants of the run, and hashes of its files
 POSITIVE_FILE = "save/real_data.txt"  # the sequences to learn from
 VOCABULARY_FILE = "save/vocabulary.txt"  # of a text: line number k is word number k, from 0
 NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
@@ -302,8 +302,8 @@ def read_checkpoint():
 
 
 def resumes(record, now):
-    """Whether to resume the run of a record, or to begin a new one; InputError if that run is
-    unfinished and a setting has changed, other than TOTAL_BATCH to more than is done."""
+    """True: resume the run of a record, unfinished or made longer (TOTAL_BATCH). False: it is
+    finished, begin a new one. InputError: it is unfinished, and another setting has changed."""
     was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
     only_longer = set(changed) <= {"TOTAL_BATCH"} and now["TOTAL_BATCH"] > done
@@ -350,7 +350,7 @@ def draw_metrics(rows):
 
 
 def settings():
-    """The constants, checked, and the beginning of the SHA-256 of each file that they name."""
+    """The constants, checked, and the beginning of the SHA-256 of each file that is used."""
     values = {name: globals()[name] for name in CONSTANTS}
     for name in "BATCH_SIZE DIS_BATCH_SIZE DIS_EPOCHS G_STEPS ROLLOUT_NUM EVAL_EVERY".split():
         check_numbers(1, 10**7, **{name: values[name]})
@@ -358,13 +358,11 @@ def settings():
         check_numbers(0, 10**7, **{name: values[name]})
     check_numbers(0, 2**64 - 1, SEED=SEED)
     check_numbers(max(2, BATCH_SIZE), 10**7, GENERATED_NUM=GENERATED_NUM)
-    is_text = TEXT_FILE is not None or TEST_FILE is not None
-    files = ["TEXT_FILE", "TEST_FILE"] if is_text else ["TARGET_FILE"]
+    files = ["TARGET_FILE"] if TEXT_FILE is None and TEST_FILE is None else ["TEXT_FILE"]
+    files += [name for name in ("TEST_FILE", "INITIAL_GENERATOR") if values[name] is not None]
     outputs = [os.path.realpath(output) for output in OUTPUTS]
-    for name in [*files, "INITIAL_GENERATOR"]:
+    for name in files:
         path = values[name]
-        if path is None and name in ("TEST_FILE", "INITIAL_GENERATOR"):
-            continue
         if not os.path.isfile(str(path)) or os.path.realpath(path) in outputs:
             found = f"{path!r}, sought in {os.getcwd()}"
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")

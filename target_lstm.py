@@ -23,7 +23,6 @@ class Oracle(LSTM):
     def __init__(self, path, sizes, sequence_length, start_token, num, seed):
         vocab_size, emb_dim, hidden_dim = sizes
         check_numbers(1, 10**7, vocab_size=vocab_size, emb_dim=emb_dim, hidden_dim=hidden_dim)
-        check_numbers(1, 10**7, num=num)
         params = check_params(read_model(path)[0], sizes, path)
         super().__init__(params, sequence_length, start_token, seed=seed)
         self.num_eval = num  # sequences drawn for an evaluation

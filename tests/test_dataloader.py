@@ -48,10 +48,12 @@ def test_a_tenth_is_held_out_by_the_seed_and_the_order_stays(tmp_path):
 
 
 def test_a_file_whose_name_is_an_argument_s_keeps_its_name():
-    with pytest.raises(InputError, match=r"^seed\.txt, line 2"), naming("", ["SEED"]):
-        raise InputError("seed.txt, line 2: expected UTF-8")
-    with pytest.raises(InputError, match=r"^GEN_SEED: expected"), naming("GEN_", ["GEN_SEED"]):
-        raise InputError("seed: expected a number")
+    for name in ("seed.txt", "seed"):
+        with pytest.raises(InputError, match=f"^{name}, line 2"), naming([], ["SEED"]):
+            raise InputError(f"{name}, line 2: expected UTF-8")
+    for name in ("SEED", "GEN_SEED"):
+        with pytest.raises(InputError, match=f"^{name}: expected"), naming(["GEN_"], [name]):
+            raise InputError("seed: expected a number")
 
 
 BAD_TEXTS = [
@@ -59,7 +61,7 @@ BAD_TEXTS = [
     ("\n \n", None, "text.txt: expected a text, found no words in it"),
     ("one two\n", None, "text.txt: expected a line for each sequence, found one"),
     ("one two\n", "three\n", "test.txt: no word held out is among those to learn"),
-    ("a b\na <end> b\n", None, "text.txt, line 2: expected no <end>, as the program adds it"),
+    ("a b\na <end> b\n", None, "text.txt, line 2: expected no <end>, which is added"),
 ]
 
 

@@ -397,7 +397,11 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
             {"HIDDEN_DIM": 9},
             "mine.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (5, 6, 9)",
         ),
-        ("mine.npz", {"TEXT_FILE": "other.txt"}, "other.txt: none of its words is among those of"),
+        (
+            "mine.npz",
+            {"TEXT_FILE": "other.txt"},
+            "other.txt: none of its words is among those",
+        ),
         ("mine.npz", oracle, "mine.npz: expected a model of the same words, found another"),
         ("start.npz", oracle, "start.npz: expected a model of the same start_token, found another"),
         ("bare.npz", {}, "bare.npz: expected a model that a run wrote, found weights alone"),

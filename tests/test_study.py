@@ -64,6 +64,7 @@ def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have():
     assert np.array_equal(paired, [[7], [5], [4]])
     assert controls["sign_flip"](np.array([1.0, 2.0, 3.0])) == 2 / 8
     assert controls["sign_flip"](np.array([-1.0, 2.0, 3.0])) == 4 / 8
+    assert controls["holm"]([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
 
 
 def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
