@@ -36,11 +36,13 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
         printed += done.stdout.strip().replace("|  |", "| |").split("\n\n")
     assert len(list((folder / ".images").glob("*.png"))) == 4
     readme, study = ((experiment.ROOT / path).read_text("utf-8") for path in READMES)
-    falls, *tables, share = printed
+    falls, *others, trial = printed
     rows = falls.split("\n", 1)[1]
-    assert rows.count("\n") == 4 and rows in readme and len(tables) == 5
-    for table in (rows, *tables, share):
-        assert table.strip() in study
+    assert rows.count("\n") == 4 and rows in readme and len(others) == 5
+    for block in (rows, *others):
+        assert block.strip() in study
+    for line, number in zip(trial.splitlines()[1:], ("8.962 ± 0.033", "8.772 ± 0.044")):
+        assert f"nll_oracle {number}" in line and number in readme
 
 
 def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have():

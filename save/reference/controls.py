@@ -277,6 +277,16 @@ def print_share(rows, start):
     print(f"{start}: P makes {what}; {len(d)} seeds.")
 
 
+def print_trial(rows):
+    """The README's trial: MLE at its best and at its end, and D in its last epoch."""
+    for condition, epoch in (("MLE", "5"), ("MLE", "25"), ("D", "10")):
+        same = {"start": "MLE 26", "condition": condition, "epoch": epoch}
+        found = [row for row in rows if row.items() >= same.items()]
+        values = {name: [float(row[name]) for row in found] for name in DECIDING}
+        cells = [f"{name} {np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for name, v in values.items()]
+        print(f"The trial, {condition}, epoch {epoch}, {len(found)} seeds: {', '.join(cells)}")
+
+
 def draw(rows):
     """Measures over adversarial epochs: mean of the seeds, and its 95 % interval."""
     from matplotlib.figure import Figure
@@ -321,6 +331,8 @@ def main():
         print()
         for start in STARTS:
             print_share(rows, start)
+        print()
+        print_trial(rows)
         draw(rows)
 
 

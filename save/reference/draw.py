@@ -114,19 +114,6 @@ def print_schedules(schedules):
         print(f"| {schedule} | {steps:,} | {spread(lowest)} | {cells(last)} |")
 
 
-def print_trial():
-    """The README's trial at three points, mean and standard deviation over ten seeds."""
-    points = ("MLE", "5"), ("MLE", "25"), ("D", "10")
-    print("| ten seeds | MLE, epoch 5 | MLE, epoch 25 | adversarial epoch 10 |\n|---|---|---|---|")
-    names = "nll_oracle entropy kl_generator_oracle kl_oracle_generator self_bleu_2".split()
-    for name in names:
-        cells = []
-        for condition, epoch in points:
-            rows = evaluations("trial", condition=condition, epoch=epoch)
-            cells.append(spread([float(row[name]) for row in rows]))
-        print(f"| {name} | " + " | ".join(cells) + " |")
-
-
 def plot(axes, curves, end=120, **style):
     """A curve over MLE epochs and, from `end` on, adversarial ones."""
     points = list(curves["mle"].items())
@@ -229,8 +216,6 @@ if __name__ == "__main__":
         print_table("NLL", at_epochs, runs, single)
         print()
         print_schedules(schedules)
-        print()
-        print_trial()
         draw_learning_curve(runs, published, ours)
         draw_trade_off()
         draw_schedules(schedules)
