@@ -30,16 +30,16 @@ def folder(finished, tmp_path):
 
 def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed(folder):
     printed = []
-    for script in ("draw.py", "controls.py"):
+    for script in ("texts.py", "draw.py", "controls.py"):
         done = run(folder, script)
         assert done.returncode == 0, done.stderr
         printed += done.stdout.strip().replace("|  |", "| |").split("\n\n")
     assert len(list((folder / ".images").glob("*.png"))) == 4
     readme, study = ((experiment.ROOT / path).read_text("utf-8") for path in READMES)
-    falls, *others, trial = printed
+    *texts, falls, nlls, schedules, outcomes, differences, share, trial = printed
     rows = falls.split("\n", 1)[1]
-    assert rows.count("\n") == 4 and rows in readme and len(others) == 5
-    for block in (rows, *others):
+    assert rows.count("\n") == 4 and rows in readme
+    for block in (*texts, rows, nlls, schedules, outcomes, differences, share):
         assert block.strip() in study
     for line, number in zip(trial.splitlines()[1:], ("8.962 ± 0.033", "8.772 ± 0.044")):
         assert f"nll_oracle {number}" in line and number in readme
