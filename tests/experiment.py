@@ -1,5 +1,6 @@
 """A small experiment as a user makes one: a copy of the program, constants edited, an oracle."""
 
+import contextlib
 import csv
 import re
 import shutil
@@ -8,13 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import reference
 
 import sequence_gan
-from dataloader import InputError
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8").splitlines()
 # Sizes at which a run takes seconds; with it, the oracle that `make` draws.
 SMALL = {
     "EMB_DIM": 6, "HIDDEN_DIM": 8, "SEQ_LENGTH": 6, "VOCAB_SIZE": 30, "PRE_EPOCH_NUM": 6,
@@ -32,15 +32,9 @@ def make(folder, **constants):
     constants = SMALL | constants
     edit(folder, **constants)
     (folder / "save").mkdir()
-    draw_oracle(folder, constants)
-    return folder
-
-
-def draw_oracle(folder, constants, seed=0):
     sizes = (constants[name] for name in ("VOCAB_SIZE", "EMB_DIM", "HIDDEN_DIM"))
-    reference.write_params(
-        f"{folder}/save/target_params.npz", reference.lstm_params(*sizes, seed=seed)
-    )
+    np.savez(folder / "save/target_params.npz", *reference.lstm_params(*sizes))
+    return folder
 
 
 def write_text(path, lines=60):
@@ -61,28 +55,33 @@ def edit(folder, **constants):
     script.write_text(text)
 
 
-def start(folder, script="sequence_gan.py", **options):
-    """Start `python sequence_gan.py` in folder."""
+def recipe(beginning):
+    """The line of the README's code that begins so."""
+    (line,) = {line.strip() for line in README if line.strip().startswith(beginning)}
+    return line
+
+
+def start(folder, *command, **options):
+    """Start `python sequence_gan.py`, or another command of Python, in folder."""
     options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, script], cwd=folder, **options)
+    command = [sys.executable, *(command or ["sequence_gan.py"])]
+    return subprocess.Popen(command, cwd=folder, **options)
 
 
-def run(folder, **options):
-    """Run it to its end: (exit code, standard output, standard error)."""
-    process = start(folder, **options)
+def run(folder, *command, code=0, **options):
+    """Run it to its end; what it wrote on its two outputs."""
+    process = start(folder, *command, **options)
     out, err = process.communicate()
-    return process.returncode, out, err
+    assert process.returncode == code, err
+    return out, err
 
 
-def run_until(folder, happened, **options):
-    """Start it and return the process as soon as happened() is true, or it has ended."""
-    process = start(folder, **options)
-    while not happened():
-        try:
+def run_until(evaluations, folder, *command, **options):
+    """Start it and return the process as soon as its log has so many NLLs, or it has ended."""
+    process = start(folder, *command, **options)
+    while log(folder).count("nll") < evaluations and process.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.002)
-            break
-        except subprocess.TimeoutExpired:
-            pass
     return process
 
 
@@ -91,17 +90,12 @@ def log(folder):
     return path.read_text() if path.exists() else ""
 
 
-def saved(folder):
-    """The time at which the checkpoint was written; None if there is none."""
-    path = folder / "save/checkpoint.npz"
-    return path.stat().st_mtime_ns if path.exists() else None
-
-
 def outputs(folder):
-    """What a run leaves that is the same for the same seed: {name: bytes}."""
+    """What a run leaves that is the same for the same seed: {name: bytes, or rows}."""
     names = "experiment-log.txt real_data.txt generator_sample.txt eval_file.txt generator.npz"
     paths = [folder / "save" / name for name in [*names.split(), "vocabulary.txt"]]
-    return {path.name: path.read_bytes() for path in paths if path.exists()}
+    rows = [row | {"seconds": None} for row in metrics(folder)]
+    return {path.name: path.read_bytes() for path in paths if path.exists()} | {"rows": rows}
 
 
 def set_constants(folder, monkeypatch, **constants):
@@ -111,20 +105,13 @@ def set_constants(folder, monkeypatch, **constants):
         monkeypatch.setattr(sequence_gan, name, value)
 
 
-def refusal(folder, monkeypatch, **constants):
-    """The message with which main() refuses to run in folder."""
+def assert_refused(message, folder, monkeypatch, **constants):
+    """Whether main() refuses to run in folder, in one line that begins with the message."""
     set_constants(folder, monkeypatch, **constants)
-    with pytest.raises(InputError) as error:
-        sequence_gan.main()
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    reference.assert_refused(sequence_gan.main, message)
 
 
 def metrics(folder):
     """The rows of the metrics, {name: text} each."""
     with open(folder / "save/metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def without_seconds(folder):
-    return [row | {"seconds": None} for row in metrics(folder)]

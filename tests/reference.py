@@ -29,22 +29,14 @@ def lstm_params(vocab_size, emb_dim, hidden_dim, scale=1.0, seed=0):
     return [np.float32(scale * rng.standard_normal(shape)) for shape in shapes]
 
 
-def write_params(path, params):
-    """An .npz of the 15 arrays, as an oracle's."""
-    gates = [f"{letter}{gate}" for gate in "ifoc" for letter in "WUb"]
-    np.savez(path, **dict(zip(["embeddings", *gates, "W_out", "b_out"], params, strict=True)))
-
-
-def lstm_log_probs(params, x, start_token=0):
-    """log p(every token | prefix), [B, T, V], for the prefixes of x [B, T]."""
+def lstm_log_probs(params, inputs):
+    """log p(every token), [B, T, V], after the inputs [B, T] up to there."""
     embeddings, wi, ui, bi, wf, uf, bf, wo, uo, bo, wc, uc, bc, w_out, b_out = (
         np.asarray(p, np.float64) for p in params
     )
-    x = np.asarray(x)
-    h = c = np.zeros((len(x), len(bi)))
-    token = np.full(len(x), start_token)
+    h = c = np.zeros((len(inputs), len(bi)))
     steps = []
-    for t in range(x.shape[1]):
+    for token in inputs.T:
         e = embeddings[token]
         i = sigmoid(e @ wi + h @ ui + bi)
         f = sigmoid(e @ wf + h @ uf + bf)
@@ -52,15 +44,14 @@ def lstm_log_probs(params, x, start_token=0):
         c = f * c + i * np.tanh(e @ wc + h @ uc + bc)
         h = o * np.tanh(c)
         steps.append(np.log(softmax(h @ w_out + b_out)))
-        token = x[:, t]
     return np.stack(steps, 1)
 
 
 def lstm_log_prob(params, x, start_token=0):
     """log p(token | prefix), [B, T]."""
-    return np.take_along_axis(
-        lstm_log_probs(params, x, start_token), np.asarray(x)[..., None], axis=2
-    )[..., 0]
+    x = np.asarray(x)
+    inputs = np.insert(x[:, :-1], 0, start_token, axis=1)
+    return np.take_along_axis(lstm_log_probs(params, inputs), x[..., None], axis=2)[..., 0]
 
 
 def all_sequences(vocab_size, length):
@@ -69,8 +60,9 @@ def all_sequences(vocab_size, length):
     return np.stack([g.ravel() for g in grids], 1).astype(np.int32)
 
 
-def discriminator_logits(params, filter_sizes, x):
-    """Two logits, [B, 2], index 1 = real, by the loops of the definition; no dropout."""
+def discriminator_logits(params, filter_sizes, x, scale=1.0):
+    """Two logits, [B, 2], index 1 = real, by the loops of the definition. scale: what dropout
+    multiplies the highway layer's outputs with."""
     params = [np.asarray(p, np.float64) for p in params]
     embedding, convolutions = params[0], params[1 : 1 + 2 * len(filter_sizes)]
     lin, lin_bias, gate, gate_bias, w_out, b_out = params[1 + 2 * len(filter_sizes) :]
@@ -83,27 +75,28 @@ def discriminator_logits(params, filter_sizes, x):
     p = np.concatenate(features, 1)
     t = sigmoid(p @ gate.T + gate_bias)
     p = t * np.maximum(p @ lin.T + lin_bias, 0) + (1 - t) * p
-    return p @ w_out + b_out
+    return scale * p @ w_out + b_out
 
 
-def discriminator_loss(params, filter_sizes, x, y, l2):
+def discriminator_loss(params, filter_sizes, x, y, l2, scale):
     """Mean cross-entropy in nats plus the penalty on the output layer alone."""
-    p = softmax(discriminator_logits(params, filter_sizes, x))[np.arange(len(y)), y]
+    logits = discriminator_logits(params, filter_sizes, x, scale)
+    p = softmax(logits)[np.arange(len(y)), y]
     w_out, b_out = (np.asarray(p, np.float64) for p in params[-2:])
     return -np.log(p).mean() + l2 * ((w_out**2).sum() / 2 + (b_out**2).sum() / 2)
 
 
-def numeric_gradients(loss, arrays, step=1e-5):
-    """The gradient of loss(arrays) by each of the arrays, by central differences in float64."""
+def numeric_gradients(loss, arrays, *others, step=1e-6):
+    """The gradient of loss(arrays, *others) by each of the arrays, by central differences."""
     arrays = [np.array(array, np.float64) for array in arrays]
     gradients = [np.zeros_like(array) for array in arrays]
     for array, gradient in zip(arrays, gradients):
         for index in np.ndindex(array.shape):
             kept = array[index]
             array[index] = kept + step
-            above = loss(arrays)
+            above = loss(arrays, *others)
             array[index] = kept - step
-            below = loss(arrays)
+            below = loss(arrays, *others)
             array[index] = kept
             gradient[index] = (above - below) / (2 * step)
     return gradients
@@ -119,8 +112,8 @@ def assert_gradients(found, expected):
 def assert_drawn_from(counts, probabilities):
     """Whether counts of cells are a draw from their probabilities, by chi-square.
 
-    It fails for one right draw in 30,000 (four deviations). Cells that expect fewer than five are
-    taken together.
+    It fails for one right draw in 8,000 or more. Cells that expect fewer than five are taken
+    together.
     """
     counts, probabilities = np.ravel(counts), np.ravel(probabilities)
     expected = counts.sum() * probabilities

@@ -23,15 +23,6 @@ MLE_STEPS, POLICY_STEPS, CNN_STEPS = 300, 200, 600
 SEQUENCES = 640  # real ones, and as many generated ones
 
 
-def float32(arrays):
-    return [np.float32(array) for array in arrays]
-
-
-def lstm_weights(random):
-    shapes = reference.lstm_shapes(VOCAB_SIZE, LSTM_SIZE, LSTM_SIZE)
-    return float32([0.1 * random.standard_normal(shape) for shape in shapes])
-
-
 def cnn_weights(random):
     weights = [random.uniform(-1, 1, (VOCAB_SIZE, CNN_EMBEDDING))]
     for size, number in zip(FILTER_SIZES, NUM_FILTERS):
@@ -43,14 +34,16 @@ def cnn_weights(random):
         weights.append(random.uniform(-limit, limit, (features, features)))
         weights.append(random.uniform(-limit, limit, features))
     weights += [0.1 * random.standard_normal((features, 2)), np.full(2, 0.1)]
-    return float32(weights)
+    return [np.float32(weight) for weight in weights]
 
 
 @pytest.fixture(scope="module")
 def inputs():
     """Weights, tokens, rewards and orders: each draw of `random` in the order of the original."""
     random = np.random.RandomState(7)
-    made = {"lstm": lstm_weights(random), "cnn": cnn_weights(random)}
+    shapes = reference.lstm_shapes(VOCAB_SIZE, LSTM_SIZE, LSTM_SIZE)
+    made = {"lstm": [np.float32(0.1 * random.standard_normal(shape)) for shape in shapes]}
+    made["cnn"] = cnn_weights(random)
     frequency = 1 / np.arange(1, VOCAB_SIZE + 1)
     cumulated = np.cumsum(frequency / frequency.sum())
     real = np.searchsorted(cumulated, random.uniform(size=(SEQUENCES, LENGTH)))
@@ -93,16 +86,8 @@ def test_the_generator_s_two_updates_go_where_the_authors_go(inputs):
 
 
 def test_the_discriminator_goes_where_the_authors_goes(inputs):
-    discriminator = Discriminator(
-        sequence_length=LENGTH,
-        vocab_size=VOCAB_SIZE,
-        embedding_dim=CNN_EMBEDDING,
-        filter_sizes=FILTER_SIZES,
-        num_filters=NUM_FILTERS,
-        dropout_keep_prob=1.0,
-        l2_reg_lambda=0.2,
-        learning_rate=1e-3,
-    )
+    sizes = LENGTH, VOCAB_SIZE, CNN_EMBEDDING, FILTER_SIZES, NUM_FILTERS
+    discriminator = Discriminator(*sizes, dropout_keep_prob=1.0, learning_rate=1e-3)
     reference.set_params(discriminator, inputs["cnn"])
     x = np.concatenate([inputs["real"], inputs["generated"]])
     y = np.repeat([1, 0], SEQUENCES)

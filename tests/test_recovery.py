@@ -1,6 +1,5 @@
 """What stops a run, and how it goes on: real processes, killed and started again."""
 
-import io
 import resource
 import shutil
 import signal
@@ -24,27 +23,20 @@ def test_an_interrupted_run_goes_on_and_writes_its_files_anew(unfinished, finish
     for name in ("experiment-log.txt", "metrics.csv", "real_data.txt"):
         (unfinished / "save" / name).write_text("half")
     (unfinished / "save/.checkpoint.npz.tmp").write_bytes(b"half")
-    code, out, err = experiment.run(unfinished)
-    assert code == 0, err
-    done = "mle 6, discriminator 2, adversarial 2"
-    assert f"SeqGAN, resumed after {done}, on " in out
-    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
-    assert experiment.without_seconds(unfinished) == experiment.without_seconds(finished[0])
+    out, _ = experiment.run(unfinished)
+    assert "SeqGAN, resumed after mle 6, discriminator 2, adversarial " in out
+    assert experiment.outputs(unfinished) == experiment.outputs(finished)
 
 
 def test_a_second_run_is_refused_and_ctrl_c_ends_the_first(unfinished):
-    def evaluations():
-        return experiment.log(unfinished).count("nll")
-
     def listen():  # a shell's background jobs ignore Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = evaluations()
     experiment.edit(unfinished, TOTAL_BATCH=1000)
-    process = experiment.run_until(unfinished, lambda: evaluations() > before, preexec_fn=listen)
+    process = experiment.run_until(6, unfinished, preexec_fn=listen)
     try:
-        code, _, err = experiment.run(unfinished)
-        assert code == 1 and "another run is under way in this folder (save/.lock)" in err
+        _, err = experiment.run(unfinished, code=1)
+        assert "another run is under way in this folder (save/.lock)" in err
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
@@ -56,7 +48,6 @@ def test_a_second_run_is_refused_and_ctrl_c_ends_the_first(unfinished):
 
 NOW = {"SEED": 88, "TOTAL_BATCH": 3, "content of TARGET_FILE": "abc"}
 STARTS = [  # done, finished, what has changed -> whether it is resumed, or the refusal
-    (0, False, {}, True),
     (2, False, {}, True),
     (3, False, {}, True),  # killed between its last epoch and its end
     (3, True, {}, False),
@@ -85,30 +76,33 @@ def test_a_start_resumes_a_run_or_begins_one_or_is_refused(done, finished, chang
 
 
 def test_files_of_another_content_are_other_settings(tmp_path, monkeypatch):
-    experiment.make(tmp_path)
     names = ["TARGET_FILE", "TEXT_FILE", "TEST_FILE", "INITIAL_GENERATOR"]
     for no_text in ({}, {"TEXT_FILE": None, "TEST_FILE": None}):
         settings = []
         for text in ("a b\n", "a c\n"):
             (tmp_path / "a.txt").write_text(text)
-            experiment.set_constants(
-                tmp_path, monkeypatch, **dict.fromkeys(names, "a.txt") | no_text
-            )
+            constants = dict.fromkeys(names, "a.txt") | no_text
+            experiment.set_constants(tmp_path, monkeypatch, **constants)
             settings.append(sequence_gan.settings())
         changed = {name for name in settings[0] if settings[0][name] != settings[1][name]}
         used = {"TARGET_FILE"} if no_text else {"TEXT_FILE", "TEST_FILE"}
         assert changed == {f"content of {name}" for name in used | {"INITIAL_GENERATOR"}}
 
 
-def test_a_damaged_checkpoint_is_refused_and_nothing_is_touched(unfinished, monkeypatch):
+def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, monkeypatch):
     path, log = unfinished / "save/checkpoint.npz", experiment.log(unfinished)
-    other = io.BytesIO()
-    np.savez(other, record="{}")
-    for damaged in (other.getvalue(), path.read_bytes()[:-100], b""):
-        path.write_bytes(damaged)
-        error = experiment.refusal(unfinished, monkeypatch)
-        assert error.startswith("save/checkpoint.npz: cannot be read; move it away to begin")
-    assert experiment.log(unfinished) == log and path.read_bytes() == b""
+    with np.load(path) as file:
+        arrays = dict(file)
+    unread = "save/checkpoint.npz: cannot be read; move it away to begin"
+    for data in (path.read_bytes()[:-100], b""):
+        path.write_bytes(data)
+        experiment.assert_refused(unread, unfinished, monkeypatch)
+        assert path.read_bytes() == data
+    np.savez(path, record="{}")
+    experiment.assert_refused(unread, unfinished, monkeypatch)
+    np.savez(path, **arrays | {"generator/Wi": arrays["generator/Ui"], "more": np.ones(3)})
+    experiment.assert_refused("save/checkpoint.npz: expected the state", unfinished, monkeypatch)
+    assert experiment.log(unfinished) == log
 
 
 def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfinished, finished):
@@ -116,18 +110,16 @@ def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfin
     for name in names:
         (unfinished / "save" / name).write_text(f"my {name}")
     (unfinished / "save/checkpoint.npz").unlink()
-    code, out, err = experiment.run(unfinished)
-    assert code == 0 and "save/real_data.txt, of the run before, is moved to save/run-" in out, err
-    assert experiment.outputs(unfinished) == experiment.outputs(finished[0])
+    out, _ = experiment.run(unfinished)
+    assert "save/real_data.txt, of the run before, is moved to save/run-" in out
+    assert experiment.outputs(unfinished) == experiment.outputs(finished)
     (kept,) = (unfinished / "save").glob("run-*")
     for name in names:
         assert (kept / name).read_text() == f"my {name}"
 
 
-def test_a_finished_run_made_longer_goes_on_from_its_state_and_its_seconds(
-    finished, tmp_path, monkeypatch
-):
-    folder = shutil.copytree(finished[0], tmp_path / "run")
+def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "run")
     saved = []
     run = sequence_gan.Run
     monkeypatch.setattr(run, "epochs", lambda self, *_: saved.append(self.variables) or [])
@@ -135,7 +127,7 @@ def test_a_finished_run_made_longer_goes_on_from_its_state_and_its_seconds(
     experiment.set_constants(folder, monkeypatch, TOTAL_BATCH=4)
     record, arrays = sequence_gan.read_checkpoint()
     sequence_gan.main()
-    names = ["generator/Wi", "generator/reinforce/Wi/m", "discriminator/random state"]
+    names = ["generator/pretrain/Wi/m", "generator/reinforce/Wi/m", "discriminator/random state"]
     assert {*names, "rollout/Wi", "discriminator/adam/output/W/v"} <= arrays.keys()
     for name, variable in saved[1].items():
         np.testing.assert_array_equal(variable.numpy(), arrays[name])
@@ -143,50 +135,30 @@ def test_a_finished_run_made_longer_goes_on_from_its_state_and_its_seconds(
     assert time.monotonic() - saved[0].started >= record["seconds"] > 0
 
 
-def test_a_checkpoint_of_other_models_is_refused(unfinished, monkeypatch):
-    with np.load(unfinished / "save/checkpoint.npz") as file:
-        arrays = dict(file)
-    swapped = arrays | {"generator/Wi": arrays["generator/Ui"], "more": arrays["generator/bi"]}
-    np.savez(unfinished / "save/checkpoint.npz", **swapped)
-    error = experiment.refusal(unfinished, monkeypatch)
-    assert error.startswith("save/checkpoint.npz: expected the state of these models")
-
-
-def readme_example():
-    """The discriminator of one's own in the README, as a script."""
-    lines = (experiment.ROOT / "README.md").read_text("utf-8").splitlines()
-    first = lines.index("    import keras")
-    last = lines.index("    sequence_gan.main()")
-    return "\n".join(line[4:] for line in lines[first : last + 1]) + "\n"
-
-
 def test_a_discriminator_of_keras_layers_is_resumed_to_the_byte(tmp_path):
+    first = experiment.README.index("    import keras")
+    last = experiment.README.index("    sequence_gan.main()")
+    script = "\n".join(line[4:] for line in experiment.README[first : last + 1])
     folders = [tmp_path / "disturbed", tmp_path / "undisturbed"]
     for folder in folders:
         folder.mkdir()
         experiment.make(folder, PRE_EPOCH_NUM=1, ROLLOUT_UPDATE_RATE=0.0)
-        (folder / "mine.py").write_text(readme_example())
-    script = {"script": "mine.py"}
-    process = experiment.run_until(
-        folders[0], lambda: experiment.log(folders[0]).count("nll") == 2, **script
-    )
-    process.kill()
-    process.communicate()
+        (folder / "mine.py").write_text(script)
+    with experiment.run_until(2, folders[0], "mine.py") as process:
+        process.kill()
     for folder in folders:
-        code, out, err = experiment.run(folder, **script)
-        assert code == 0, err
+        out, _ = experiment.run(folder, "mine.py")
         assert ("resumed after mle 1, discriminator 2" in out) == (folder is folders[0])
     assert experiment.outputs(folders[0]) == experiment.outputs(folders[1])
-    assert experiment.without_seconds(folders[0]) == experiment.without_seconds(folders[1])
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_leaves_log_and_checkpoint(unfinished):
-    log, newest = experiment.log(unfinished), experiment.saved(unfinished)
-    # Sequences and logs fit, the next checkpoint does not.
-    size = (unfinished / "save/checkpoint.npz").stat().st_size // 2
+    log, path = experiment.log(unfinished), unfinished / "save/checkpoint.npz"
+    newest = path.read_bytes()
+    size = len(newest) // 2  # sequences and logs fit, the next checkpoint does not
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
-    code, _, err = experiment.run(unfinished, **limit)
-    assert code == 1 and "Traceback" not in err
+    _, err = experiment.run(unfinished, code=1, **limit)
+    assert "Traceback" not in err
     assert "sequence_gan.py: save/" in err and "cannot be written: File too large" in err
     assert experiment.log(unfinished).startswith(log)
-    assert experiment.saved(unfinished) == newest
+    assert path.read_bytes() == newest

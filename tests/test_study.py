@@ -1,28 +1,25 @@
-"""The study's scripts run, and its tables are what they print."""
+"""The study's scripts that measure, evaluate and draw; its tables are what they print."""
 
 import csv
 import runpy
 import shutil
-import subprocess
-import sys
 
 import experiment
 import numpy as np
 import pytest
 
 REFERENCE = experiment.ROOT / "save/reference"
-READMES = "README.md", "save/reference/README.md"
 
 
-def run(folder, script, *arguments):
-    command = [sys.executable, f"save/reference/{script}", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def run(folder, script, *arguments, code=0):
+    """What a script of the study prints in folder, on its two outputs."""
+    return experiment.run(folder, f"save/reference/{script}", *arguments, code=code)
 
 
 @pytest.fixture
 def folder(finished, tmp_path):
     """A finished run with the study beside it."""
-    folder = shutil.copytree(finished[0], tmp_path / "run")
+    folder = shutil.copytree(finished, tmp_path / "run")
     shutil.copytree(REFERENCE, folder / "save/reference", dirs_exist_ok=True)
     (folder / ".images").mkdir()
     return folder
@@ -31,11 +28,9 @@ def folder(finished, tmp_path):
 def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed(folder):
     printed = []
     for script in ("texts.py", "draw.py", "controls.py"):
-        done = run(folder, script)
-        assert done.returncode == 0, done.stderr
-        printed += done.stdout.strip().replace("|  |", "| |").split("\n\n")
+        printed += run(folder, script)[0].strip().replace("|  |", "| |").split("\n\n")
     assert len(list((folder / ".images").glob("*.png"))) == 4
-    readme, study = ((experiment.ROOT / path).read_text("utf-8") for path in READMES)
+    readme, study = "\n".join(experiment.README), (REFERENCE / "README.md").read_text("utf-8")
     *texts, falls, nlls, schedules, outcomes, differences, share, trial = printed
     rows = falls.split("\n", 1)[1]
     assert rows.count("\n") == 4 and rows in readme
@@ -69,29 +64,40 @@ def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have():
     assert controls["holm"]([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
 
 
+def test_mle_at_a_bleu_lies_between_two_temperatures():
+    texts = runpy.run_path(str(REFERENCE / "texts.py"))
+    measured = {"1.1": (0.2, 6.0), "1.0": (0.3, 5.0), "0.9": (0.5, 4.0), "0.8": (0.3, 3.0)}
+    rows = []
+    for temperature, (bleu, entropy) in measured.items():
+        row = dict.fromkeys(texts["COLUMNS"], 0) | {"bleu_2": bleu, "entropy": entropy}
+        rows.append(row | {"what": f"temperature {temperature}"})
+    found = texts["at_bleu"](rows, "bleu_2", 0.35)
+    assert [found["temperature"], found["entropy"]] == pytest.approx([0.975, 4.75])
+    with pytest.raises(SystemExit, match=r"bleu_2: expected 0\.6 between"):
+        texts["at_bleu"](rows, "bleu_2", 0.6)
+
+
 def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
     log = "pre-training...\nepoch:\t0\tnll:\t1e+06\t\nepoch:\t5\tnll:\t5.9e-05\t\n\n"
     (folder / "a.txt").write_text(log + "adversarial training...\nepoch:\t0\tnll:\t-0\t\n")
-    assert run(folder, "draw.py", "a.txt", "save/experiment-log.txt").returncode == 0
+    run(folder, "draw.py", "a.txt", "save/experiment-log.txt")
     assert (folder / "logs.png").read_bytes().startswith(b"\x89PNG")
     (folder / "a.txt").write_text(log + "epoch:\t0\tnll:\tten\n")
-    error = run(folder, "draw.py", "a.txt").stderr
+    _, error = run(folder, "draw.py", "a.txt", code=1)
     assert "a.txt, line 5: expected a line of an experiment log" in error
 
 
 def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
-    done = run(folder, "measure.py")
-    assert done.returncode == 0, done.stderr
-    printed, samples = done.stdout.split("\n\nSamples:\n")
+    measured, _ = run(folder, "measure.py")
+    printed, samples = measured.split("\n\nSamples:\n")
     assert np.loadtxt(samples.splitlines()).shape == (3, 6)
     table = {row["sequences"]: row for row in csv.DictReader(printed.splitlines())}
     assert len(table) == 2 + 7
+    tempered = [f"generator, temperature {t}" for t in ("1", "0.85", "0.7")]
+    rows = [table[name] for name in ("uniformly random", *tempered, "real, to learn from")]
 
     def column(name):
-        rows = [f"generator, temperature {t}" for t in ("1", "0.85", "0.7")]
-        return [
-            float(table[row][name]) for row in ["uniformly random", *rows, "real, to learn from"]
-        ]
+        return [float(row[name]) for row in rows]
 
     for name in ("nll_oracle", "entropy"):
         assert column(name)[:4] == sorted(column(name)[:4], reverse=True)
@@ -99,22 +105,18 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
     np.testing.assert_allclose(column("kl_generator_oracle"), kl, atol=2e-3)
     assert column("entropy")[0] == pytest.approx(np.log(30), abs=1e-3)
     assert column("kl_generator_oracle")[-1] == column("kl_oracle_generator")[-1] == 0
-    from_file = run(folder, "measure.py", "save/generator.npz")  # by the same constants
-    assert from_file.stdout == done.stdout
-    other = run(folder, "measure.py", "save/reference/generator-mle.npz")
-    assert (
-        other.returncode == 1
-        and "measure.py: save/reference/generator-mle.npz: exp" in other.stderr
-    )
+    from_file, _ = run(folder, "measure.py", "save/generator.npz")  # by the same constants
+    assert from_file == measured
+    _, error = run(folder, "measure.py", "save/reference/generator-mle.npz", code=1)
+    assert "measure.py: save/reference/generator-mle.npz: exp" in error
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="expected that of a run, found no file"):
         runpy.run_path(str(REFERENCE / "measure.py"))["read_settings"]()
 
 
 def test_the_discriminator_of_a_run_is_looked_at(folder, monkeypatch):
-    done = run(folder, "rewards.py")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 4 and done.stdout.startswith("sequences,taken_for_real,")
+    printed, _ = run(folder, "rewards.py")
+    assert printed.count("\n") == 4 and printed.startswith("sequences,taken_for_real,")
     monkeypatch.syspath_prepend(REFERENCE)
     row = runpy.run_path(str(REFERENCE / "rewards.py"))["row"]
     p = np.random.default_rng(0).permutation(200) / 200  # each sequence has p for an NLL, too

@@ -34,17 +34,9 @@ def test_the_committed_oracle_is_what_its_script_writes(tmp_path):
         reference.assert_same(read_model(f"{folder}/save/target_params.npz")[0], drawn)
 
 
-def test_the_committed_oracle_has_the_known_nll():
-    oracle = LSTM(read_model(f"{ROOT}/save/target_params.npz")[0], 20, seed=1)
-    own = oracle.nll(oracle.sample(2000))
-    uniform = oracle.nll(np.random.default_rng(1).integers(0, 5000, (2000, 20)))
-    # An independent NumPy computation gave 5.78 and 11.33; the means of 2,000 vary by 0.02.
-    assert abs(own - 5.78) < 0.06 and abs(uniform - 11.33) < 0.06
-
-
 def test_an_oracle_draws_its_data_and_measures_by_it(tmp_path, params):
     path = tmp_path / "oracle.npz"
-    reference.write_params(path, params)
+    np.savez(path, *params)
     oracle = Oracle(path, (V, E, H), T, 0, num=20_000, seed=2)
     assert oracle.positives.shape == oracle.held_out.shape == (20_000, T)
     in_order = [np.sort(x @ [16, 4, 1]) for x in (oracle.positives, oracle.held_out)]
@@ -67,15 +59,11 @@ def test_an_oracle_draws_its_data_and_measures_by_it(tmp_path, params):
     assert measured["entropy"] == pytest.approx(-np.exp(q) @ q / T, abs=0.02)
     assert measured["kl_generator_oracle"] == pytest.approx(np.exp(q) @ (q - p) / T, abs=0.02)
     assert measured["kl_oracle_generator"] == pytest.approx(np.exp(p) @ (p - q) / T, abs=0.02)
-    message = f"{path}, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (5, 3, 4): embeddings: expected"
-    reference.assert_refused(lambda: Oracle(path, (V + 1, E, H), T, 0, num=9, seed=2), message)
 
 
-def test_npz_comes_back_as_written_with_names_or_without_and_compressed(tmp_path, params):
+def test_arrays_of_an_npz_come_back_compressed_or_not_and_others_are_refused(tmp_path, params):
     path = tmp_path / "oracle.npz"
     larger = reference.lstm_params(500, E, H)
-    reference.write_params(path, params)
-    reference.assert_same(read_model(path)[0], params)
     for write, written in ((np.savez, params), (np.savez_compressed, larger)):
         write(path, *written)
         reference.assert_same(read_model(path)[0], written)
@@ -96,15 +84,11 @@ def python_2_text(array):
     )
 
 
-@pytest.mark.parametrize("kind", ["Python 2", "Python 3"])
-def test_pickles_of_known_content_are_read(tmp_path, monkeypatch, params, kind):
-    data = pickle.dumps(params)
-    if kind == "Python 2":
-        text = "(l" + "".join(python_2_text(p) + "a" for p in params) + "."
-        data = text.encode("latin1")
+def test_a_pickle_of_known_content_is_read_though_python_2_wrote_it(tmp_path, monkeypatch, params):
+    text = "(l" + "".join(python_2_text(p) + "a" for p in params) + "."
+    data = text.encode("latin1")
     (tmp_path / "oracle.pkl").write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    monkeypatch.setattr(module, "PUBLISHED", {digest})
+    monkeypatch.setattr(module, "PUBLISHED", {hashlib.sha256(data).hexdigest()})
     reference.assert_same(read_model(tmp_path / "oracle.pkl")[0], params)
 
 
@@ -113,7 +97,7 @@ def test_any_other_pickle_is_refused_before_anything_of_it_runs(tmp_path, monkey
     for data in (b"cos\nsystem\n(S'touch HACKED'\ntR.", pickle.dumps(params)):
         Path("target_params.pkl").write_bytes(data)  # as the authors' is named
         with pytest.raises(InputError, match=r"^target_params\.pkl: .* of a trusted pickle"):
-            read_model("target_params.pkl")[0]
+            read_model("target_params.pkl")
     assert not Path("HACKED").exists()
 
 
@@ -125,16 +109,15 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
 
 def test_a_generator_s_file_is_a_whole_model(tmp_path, params):
     path, words = tmp_path / "generator.npz", ["<end>", "<unknown>", "a", "b"]
-    for about in ({"words": words}, {"start_token": 2}):
+    for about, shown in (({"words": words}, "a b\n"), ({"start_token": 2}, "2 3 0\n")):
         LSTM(params, T, **about).save(path)
         reference.assert_same(read_model(path)[0], params)
-        model = load(path, seed=4)
-        np.testing.assert_array_equal(model.sample(50), LSTM(params, T, **about, seed=4).sample(50))
-        assert model.sequence_length == T and model.start_token == about.get("start_token", 0)
-        assert token_text([[2, 3, 0]], model.words) == ("a b\n" if "words" in about else "2 3 0\n")
-    reference.write_params(path, params)
-    with pytest.raises(InputError, match=r"generator\.npz: expected a model that a run wrote"):
-        load(path)
+        model, same = load(path, seed=4), LSTM(params, T, **about, seed=4)
+        np.testing.assert_array_equal(model.sample(50), same.sample(50))
+        assert token_text([[2, 3, 0]], model.words) == shown
+    np.savez(path, *params)
+    message = f"{path}: expected a model that a run wrote"
+    reference.assert_refused(lambda: load(path), message)
 
 
 DAMAGE = {
@@ -156,7 +139,7 @@ def test_arrays_that_are_no_lstm_s_are_refused_in_a_line(tmp_path, params, kind)
 
 def test_files_that_are_no_weights_are_refused_by_name(tmp_path, params):
     path = tmp_path / "oracle.npz"
-    reference.write_params(path, params)
+    np.savez(path, *params)
     whole = path.read_bytes()
     for data in (b"", b"hello", b"PK\x03\x04 and nothing more", whole[: len(whole) // 2]):
         path.write_bytes(data)

@@ -3,14 +3,14 @@
 python save/reference/texts.py my/music.txt 1 2 3    runs a text with these seeds
 python save/reference/texts.py                       prints the table of texts.csv
 
-A file my/music-test.txt beside the text has the held-out lines; without one a tenth of the text is
-held out. It can be stopped at any time: what texts.csv has already is not run again.
+The names are those of PAPER. A file my/music-test.txt beside the text has the held-out lines;
+without one a tenth of the text is held out. It can be stopped at any time, and resumes a run: what
+texts.csv has already is not run again.
 """
 
 import csv
 import itertools
 import os
-import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 RESULTS = HERE / "texts.csv"
-SCHEDULE = {  # chosen on the poems
+SCHEDULE = {  # chosen on the poems; MLE was of 11 epochs there
     "PRE_EPOCH_NUM": 16,
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [100, 100, 100, 100, 100],
@@ -31,6 +31,7 @@ SCHEDULE = {  # chosen on the poems
     "GENERATED_NUM": 5000,
     "G_STEPS": 2,
     "D_STEPS": 2,
+    "TOTAL_BATCH": 16,
     "EVAL_EVERY": 1,
 }
 LENGTHS = {"music": 32}  # SEQ_LENGTH; 20 for the others
@@ -51,7 +52,7 @@ def run(folder, **constants):
 
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
-    vars(sequence_gan).update(SCHEDULE, **constants)
+    vars(sequence_gan).update(SCHEDULE | constants)
     sequence_gan.main()
     with open("save/metrics.csv", newline="") as file:
         return [row | {"what": row["stage"]} for row in csv.DictReader(file) if row["nll_test"]]
@@ -94,7 +95,7 @@ def append(rows, **same):
 
 def run_seed(path, seed):
     """Run of a text with a seed what texts.csv does not have."""
-    from dataloader import Text
+    import sequence_gan
     from generator import load
 
     name, test = path.stem, path.with_name(f"{path.stem}-test.txt")
@@ -104,14 +105,16 @@ def run_seed(path, seed):
     folder = ROOT / "save/texts" / f"{name}, seed {seed}"
     if "mle" not in done:
         rows = run(folder, TOTAL_BATCH=0, **constants)
-        shutil.copy("save/eval_file.txt", "mle.txt")
         data_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        data = Text(*files.values(), 5000, constants["SEQ_LENGTH"], data_seed)
+        sizes = sequence_gan.VOCAB_SIZE, sequence_gan.SEQ_LENGTH
+        data = sequence_gan.Text(*files.values(), *sizes, data_seed)
         rows += references(data, load("save/generator.npz", seed=seed), seed)
         append(rows, text=name, seed=seed)
     if "adversarial" not in done:
-        rows = run(folder, TOTAL_BATCH=16, **constants)
+        rows = run(folder, **constants)
         append([r for r in rows if r["what"] == "adversarial"], text=name, seed=seed)
+    else:
+        print(f"{name}, seed {seed}: texts.csv has it already")
 
 
 def read():
@@ -147,25 +150,26 @@ def states(rows, name):
 
 def print_table(rows):
     """The measures of each text's states, mean and standard deviation over the seeds."""
-    names = "real lines", "MLE, lowest test NLL", "MLE, end", "SeqGAN", "MLE, cooled"
+    names = "real lines", "MLE, lowest test NLL", "MLE, end", "SeqGAN", "MLE at SeqGAN's BLEU"
     print(f"| | {' | '.join(names)} | paper: MLE, SeqGAN |")
     print("|---" * 7 + "|")
     notes = []
     for text, paper in PAPER.items():
-        runs = {}
-        for row in rows:
-            if row["text"] == text:
-                runs.setdefault(row["seed"], []).append(row)
-        measures = [f"{kind}_{n}" for n in paper for kind in ("bleu", "self_bleu")]
-        columns = list(zip(*(states(run, measures[0]) for run in runs.values())))
-        for measure in [*measures, "nll_test", "entropy"]:
-            cells = [spread([row[measure] for row in column]) for column in columns]
-            theirs = paper[int(measure[-1])] if measure.startswith("bleu") else ""
-            print(f"| {text}, {measure} | {' | '.join(cells)} | {theirs} |")
-        epochs = ", ".join(row["epoch"] for row in columns[1])
-        cooled = spread([row["temperature"] for row in columns[4]])
-        note = f"lowest test NLL in epoch {epochs}; SeqGAN's {measures[0]} at temperature {cooled}"
-        notes.append(f"{text}, {len(runs)} seeds: {note}.")
+        seeds = {row["seed"] for row in rows if (row["text"], row["what"]) == (text, "adversarial")}
+        runs = [[row for row in rows if (row["text"], row["seed"]) == (text, s)] for s in seeds]
+        if len(runs) < 2:
+            continue
+        for order, theirs in paper.items():
+            bleu = f"bleu_{order}"
+            columns = list(zip(*(states(run, bleu) for run in runs)))
+            lines = {bleu: theirs, f"self_{bleu}": ""}
+            if order == max(paper):
+                lines |= {"nll_test": "", "entropy": ""}
+            for measure, last in lines.items():
+                cells = [spread([row[measure] for row in column]) for column in columns]
+                print(f"| {text}, {measure} | {' | '.join(cells)} | {last} |")
+            temperatures = spread([row["temperature"] for row in columns[4]])
+            notes.append(f"MLE has SeqGAN's {bleu} on {text} at temperature {temperatures}.")
     print("", *notes, sep="\n")
 
 
@@ -178,6 +182,8 @@ def main():
     sys.path.insert(0, str(ROOT))
     if sys.argv[1:]:
         path = Path(sys.argv[1]).resolve()
+        if path.stem not in PAPER or not path.is_file():
+            sys.exit(f"{path}: expected a text named as one of {list(PAPER)}")
         for seed in sys.argv[2:]:
             run_seed(path, int(seed))
     else:
