@@ -41,16 +41,16 @@ def test_loss_and_gradients_are_those_of_cross_entropy_dropout_and_the_output_la
     x = np.array([[3, 3, 3, 3, 1, 1], [2, 7, 2, 7, 2, 7], [5, 6, 8, 9, 0, 4]], np.int32)
     y, kept = np.array([1, 0, 1], np.int32), np.ones([3, sum(COUNTS)], bool)
     kept[0, ::3] = kept[1, ::4] = False
-    discriminator = make_discriminator(l2_reg_lambda=0.3, dropout_keep_prob=0.75)
-    params = reference.params_of(discriminator)
-    loss, found = discriminator.gradients(*map(tf.constant, (x, y, kept)))
-    others = x, y, 0.3, kept / 0.75
-    np.testing.assert_allclose(loss, loss_of(params, *others), rtol=1e-5)
-    expected = reference.numeric_gradients(loss_of, params, *others)
+    model = make_discriminator(l2_reg_lambda=0.3, dropout_keep_prob=0.75, learning_rate=0.0)
+    params = reference.params_of(model)
+    _, found = model.gradients(*map(tf.constant, (x, y, kept)))
+    expected = reference.numeric_gradients(loss_of, params, x, y, 0.3, kept / 0.75)
     reference.assert_gradients(found, expected)
     assert all((g != 0).any() for g in expected)
-    losses = discriminator._train_steps(*map(tf.constant, (x[None], y[None], kept[None])))
-    np.testing.assert_allclose(losses, [loss], rtol=1e-5)
+    batches = np.stack([x, x]), np.stack([y, y]), np.stack([kept, ~kept])
+    losses = model._train_steps(*map(tf.constant, batches))
+    expected = [loss_of(params, x, y, 0.3, mask / 0.75) for mask in batches[2]]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 def test_dropout_is_drawn_anew_for_each_feature_and_each_sequence(monkeypatch):
