@@ -168,9 +168,8 @@ def print_table(rows):
             for measure, last in lines.items():
                 cells = [spread([row[measure] for row in column]) for column in columns]
                 print(f"| {text}, {measure} | {' | '.join(cells)} | {last} |")
-            temperatures = spread([row["temperature"] for row in columns[4]])
-            notes.append(f"MLE has SeqGAN's {bleu} on {text} at temperature {temperatures}.")
-    print("", *notes, sep="\n")
+            notes.append(f"{text} {bleu} at {spread([row['temperature'] for row in columns[4]])}")
+    print(f"\nMLE has SeqGAN's BLEU at a temperature: {', '.join(notes)}.")
 
 
 def spread(values):
