@@ -314,7 +314,7 @@ def draw(rows):
         axes.set(title=name, xlabel=f"adversarial epoch (from {start})")
         axes.set_xticks(range(0, 16, 5))
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    figure.savefig(".images/controls.png", dpi=150, metadata={"Software": None})
+    figure.savefig(".images/controls.png", dpi=120, metadata={"Software": None})
 
 
 def main():
