@@ -182,10 +182,10 @@ class Bleu:
         check_numbers(1, 100, n=n)
         references = check_tokens(references, (None, None), 2**31, "references")
         self.n, self.end = n, end
-        self.lengths = collections.Counter()
+        self.reference_lengths = collections.Counter()
         self.counts = {}  # {n-gram: its largest count in a reference, and the second largest}
         for row in self._rows(references):
-            self.lengths[len(row)] += 1
+            self.reference_lengths[len(row)] += 1
             for gram, count in self._ngrams(row).items():
                 first, second = self.counts.get(gram, (0, 0))
                 self.counts[gram] = max(first, count), max(second, min(first, count))
@@ -216,7 +216,9 @@ class Bleu:
         possible = np.maximum(len(row) - np.arange(self.n), 1)
         precision = np.exp(np.mean(np.log(np.maximum(matches, 0.1) / possible)))
 
-        others = self.lengths - collections.Counter([len(row)] if among_references else [])
+        others = self.reference_lengths - collections.Counter(
+            [len(row)] if among_references else []
+        )
         closest = min(others, key=lambda length: (abs(length - len(row)), length))
         return precision * np.exp(min(0, 1 - closest / len(row)))
 
