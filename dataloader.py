@@ -216,9 +216,8 @@ class Bleu:
         possible = np.maximum(len(row) - np.arange(self.n), 1)
         precision = np.exp(np.mean(np.log(np.maximum(matches, 0.1) / possible)))
 
-        others = self.reference_lengths - collections.Counter(
-            [len(row)] if among_references else []
-        )
+        own = collections.Counter([len(row)] if among_references else [])
+        others = self.reference_lengths - own
         closest = min(others, key=lambda length: (abs(length - len(row)), length))
         return precision * np.exp(min(0, 1 - closest / len(row)))
 
