@@ -20,7 +20,7 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def naming(prefixes, constants):
-    """Put its constant (GEN_GRAD_CLIP) for the argument's name (grad_clip) before an InputError."""
+    """Replace the name that begins an InputError (grad_clip) by its constant (GEN_GRAD_CLIP)."""
     try:
         yield
     except InputError as error:

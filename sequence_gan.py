@@ -302,14 +302,14 @@ def read_checkpoint():
 
 
 def resumes(record, now):
-    """True: resume the run of a record, unfinished or made longer (TOTAL_BATCH). False: it is
-    finished, begin a new one. InputError: it is unfinished, and another setting has changed."""
+    """True: resume the run of a record; its TOTAL_BATCH may be any above the epochs done. False: it
+    is finished, begin a new one. InputError: it is unfinished, and another setting has changed."""
     was, done = record["settings"], record["done"].get("adversarial", 0)
     changed = [name for name in was | now if was.get(name) != now.get(name)]
-    only_longer = set(changed) <= {"TOTAL_BATCH"} and now["TOTAL_BATCH"] > done
+    only_length = set(changed) <= {"TOTAL_BATCH"} and now["TOTAL_BATCH"] > done
     if record["finished"]:
-        return only_longer
-    if only_longer or not changed:
+        return only_length
+    if only_length or not changed:
         return True
     changes = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed]
     what = f"the run in {CHECKPOINT_FILE} is unfinished, and since then {', '.join(changes)}"
@@ -350,7 +350,7 @@ def draw_metrics(rows):
 
 
 def settings():
-    """The constants, checked, and the beginning of the SHA-256 of each file that is used."""
+    """The constants, those of the driver checked, and the beginning of each used file's SHA-256."""
     values = {name: globals()[name] for name in CONSTANTS}
     for name in "BATCH_SIZE DIS_BATCH_SIZE DIS_EPOCHS G_STEPS ROLLOUT_NUM EVAL_EVERY".split():
         check_numbers(1, 10**7, **{name: values[name]})

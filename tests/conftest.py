@@ -28,4 +28,5 @@ def interrupted(tmp_path_factory):
     folder = experiment.make(tmp_path_factory.mktemp("interrupted"))
     with experiment.run_until(5, folder) as process:  # three of MLE, two of adversarial training
         process.kill()
+    assert process.returncode == -9, "the run had ended before it was killed"
     return folder

@@ -103,7 +103,7 @@ def numeric_gradients(loss, arrays, *others, step=1e-6):
 
 
 def assert_gradients(found, expected):
-    """Every gradient within a thousandth, entries near zero within that of the largest."""
+    """Every gradient within a thousandth of its size, or a ten-thousandth of the largest."""
     for number, (f, g) in enumerate(zip(found, expected, strict=True)):
         atol = 1e-4 * abs(g).max()
         np.testing.assert_allclose(f, g, rtol=1e-3, atol=atol, err_msg=f"array {number}")

@@ -46,7 +46,7 @@ def test_a_tenth_is_held_out_by_the_seed_and_the_order_stays(tmp_path):
     assert len(held_out) == 2
 
 
-def test_a_file_whose_name_is_an_argument_s_keeps_its_name():
+def test_a_line_of_a_file_named_as_an_argument_keeps_its_name():
     with pytest.raises(InputError, match=r"^seed, line 2"), naming([], ["SEED"]):
         raise InputError("seed, line 2: expected UTF-8")
     for name in ("SEED", "GEN_SEED"):
@@ -81,7 +81,7 @@ REPORTS = [  # text, test text, what is said of it; None: nothing but its size
 
 
 @pytest.mark.parametrize(("lines", "test", "said"), REPORTS)
-def test_what_is_noteworthy_of_a_text_is_said_and_nothing_else(tmp_path, capsys, lines, test, said):
+def test_what_is_noteworthy_of_a_text_is_said(tmp_path, capsys, lines, test, said):
     make_text(tmp_path, "\n".join(lines), test, length=6)
     size, *notes = capsys.readouterr().out.splitlines()
     assert re.search(r"text\.txt: \d+ lines to learn, \d+ held out$", size)

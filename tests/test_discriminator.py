@@ -79,7 +79,7 @@ def test_the_steps_as_compiled_for_a_gpu_are_the_steps():
     both = plain, compiled
     for num in (3, 2):  # the last call of an epoch may have fewer batches
         losses = [each.train_steps(x[:num], y[:num]) for each in both]
-        np.testing.assert_allclose(*losses, rtol=1e-6)
+        np.testing.assert_allclose(*losses, rtol=1e-5)
     np.testing.assert_allclose(*(each.prob_real(x[0]) for each in both), rtol=1e-5)
 
 
@@ -190,7 +190,7 @@ REFUSED = [  # what is other than in Network, and the refusal
     ({"state": NO_MOMENTS, "rate": 0.1}, LACKS),
     ({"state": without(lambda n, v: n == 3)}, LACKS),  # Adam's number of steps
     ({"state": without(lambda n, v: "seed" in v.path), "dropout": 0.5, "rate": 1e-12}, LACKS),
-    ({"train_steps": shuffled}, LACKS),  # by NumPy's random state
+    ({"train_steps": shuffled}, LACKS),  # by chance, which no state() has
 ]
 
 

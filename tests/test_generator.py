@@ -126,7 +126,6 @@ BAD_CALLS = [
     (lambda g: make_lstm(words=["a"]), "words: expected 7 of them, found (1,)"),
     (lambda g: make_lstm(params=WRONG_SHAPE[:14]), "params: expected 15 arrays"),
     (lambda g: make_generator(vocab_size=1), "vocab_size: expected a whole number from 2"),
-    (lambda g: make_generator(hidden_dim=2.0), "hidden_dim: expected a whole number from 1"),
     (lambda g: make_generator(seed=-1), "seed: expected a whole number from 0"),
     (lambda g: make_generator(grad_clip=NAN), "grad_clip: expected a number from 1e-30"),
     (lambda g: g.set_params(WRONG_SHAPE[:14]), "params: expected the 15 arrays ['embeddings', 'W"),

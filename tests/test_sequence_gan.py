@@ -386,7 +386,7 @@ def test_a_text_is_learned_in_a_notebook_and_its_samples_are_shown(tmp_path):
     notebook = "import io, sys, runpy; sys.stdout = io.StringIO(); "  # no reconfigure, as there
     notebook += "runpy.run_path('sequence_gan.py', run_name='__main__')\n"
     notebook += "print(sys.stdout.getvalue(), file=sys.__stdout__)"
-    options = {"stdout": subprocess.PIPE, "preexec_fn": lambda: os.close(2)}
+    options = {"stdout": subprocess.PIPE, "preexec_fn": lambda: os.close(2)}  # no stderr
     done = subprocess.run([sys.executable, "-c", notebook], cwd=folder, check=True, **options)
     assert b"text.txt: 180 lines to learn, 20 held out" in done.stdout
     words = set((folder / "save/vocabulary.txt").read_text().split())
