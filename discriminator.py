@@ -42,18 +42,23 @@ class Discriminator(tf.Module):
         self.dropout_keep_prob = dropout_keep_prob
         self.l2_reg_lambda = l2_reg_lambda
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
-        self.num_features = p = sum(num_filters)
-        glorot = np.sqrt(3 / p)  # also of a bias: fan in = fan out = P
+        self.num_features = sum(num_filters)
+        glorot = np.sqrt(3 / self.num_features)  # also of a bias: fan in = fan out = P
 
-        values = {"embedding": self.rng.uniform([vocab_size, embedding_dim], -1.0, 1.0)}
+        def uniform(shape, limit):
+            return self.rng.uniform(shape, -limit, limit)
+
+        def truncated_normal(shape):
+            return self.rng.truncated_normal(shape, stddev=0.1)
+
+        values = {"embedding": uniform([vocab_size, embedding_dim], 1.0)}
         for f, n in zip(filter_sizes, num_filters):
-            shape = [f, embedding_dim, 1, n]
-            values[f"conv-maxpool-{f}/W"] = self.rng.truncated_normal(shape, stddev=0.1)
+            values[f"conv-maxpool-{f}/W"] = truncated_normal([f, embedding_dim, 1, n])
             values[f"conv-maxpool-{f}/b"] = tf.fill([n], 0.1)
         for branch in ("lin", "gate"):  # of the highway layer; [out, in] as in the authors' program
-            values[f"highway_{branch}/Matrix"] = self.rng.uniform([p, p], -glorot, glorot)
-            values[f"highway_{branch}/Bias"] = self.rng.uniform([p], -glorot, glorot)
-        values["output/W"] = self.rng.truncated_normal([p, 2], stddev=0.1)
+            values[f"highway_{branch}/Matrix"] = uniform(2 * [self.num_features], glorot)
+            values[f"highway_{branch}/Bias"] = uniform([self.num_features], glorot)
+        values["output/W"] = truncated_normal([self.num_features, 2])
         values["output/b"] = tf.fill([2], 0.1)
         self.weights = {name: tf.Variable(v) for name, v in values.items()}
 
@@ -66,15 +71,20 @@ class Discriminator(tf.Module):
         adam = adam_state("adam", self.optimizer, self.weights)
         return {**self.weights, **adam, "random state": self.rng.state}
 
-    def logits(self, embedded, kept=None):
-        """[B, T, E] -> [B, 2], index 0 = generated, 1 = real. kept: outputs of the highway layer
-        that dropout keeps, bool [B, P]; None: all."""
+    def features(self, embedded):
+        """ReLU of the largest response of every filter over time: [B, T, E] -> [B, P]."""
         w = self.weights
         names = [f"conv-maxpool-{f}" for f in self.filter_sizes]
         largest = [convolve_and_max(embedded, w[f"{name}/W"]) for name in names]
         biases = [w[f"{name}/b"] for name in names]
         # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
-        features = tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
+        return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
+
+    def logits(self, embedded, kept=None):
+        """[B, T, E] -> [B, 2], index 0 = generated, 1 = real. kept: outputs of the highway layer
+        that dropout keeps, bool [B, P]; None: all."""
+        w = self.weights
+        features = self.features(embedded)
         lin = tf.matmul(features, w["highway_lin/Matrix"], transpose_b=True)
         gate = tf.matmul(features, w["highway_gate/Matrix"], transpose_b=True)
         t = tf.sigmoid(gate + w["highway_gate/Bias"])
@@ -88,7 +98,8 @@ class Discriminator(tf.Module):
         """Probability that each sequence is real, without dropout: x int [N, T] -> float32 [N]."""
         x = check_tokens(x, (None, self.sequence_length), self.vocab_size)
         # In pieces, for the memory: pieces of 128 take 1.1 times as long, of 1,024 as long.
-        return tf.concat([self._prob_real(piece) for piece in pieces(x, 512)], axis=0)
+        parts = [self._prob_real(piece) for piece in pieces(x, 512)]
+        return tf.concat(parts, axis=0)
 
     @tf.function(jit_compile=COMPILED, reduce_retracing=True)
     def _prob_real(self, x):
