@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import numbers
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,11 @@ def naming(prefixes, constants):
     try:
         yield
     except InputError as error:
-        argument = re.match(r"\w*", str(error))[0]
+        argument, _, rest = str(error).partition(":")
         name = argument.upper().replace("SEQUENCE", "SEQ")
-        rest = str(error).removeprefix(argument)
         for constant in (name, *(prefix + name for prefix in prefixes)):
-            if constant in constants and rest.startswith(":"):
-                raise InputError(constant + rest) from None
+            if constant in constants:
+                raise InputError(f"{constant}:{rest}") from None
         raise
 
 
@@ -45,7 +43,6 @@ class Text:
     end = END
     bleu_orders = (2, 3, 4, 5)
     num_eval = 1000  # sequences drawn for an evaluation
-    judge = "nll_test"  # the measure that the log holds
 
     def __init__(self, text_file, test_file, vocab_size, sequence_length, seed, words=None):
         check_numbers(3, 10**7, vocab_size=vocab_size)
@@ -191,7 +188,8 @@ class Bleu:
                 self.counts[gram] = max(first, count), max(second, min(first, count))
 
     def __call__(self, x, among_references=False):
-        """BLEU of each row of x, int [N, T], or of each reference among the others; float32 [N]."""
+        """BLEU of each row of x, int [N, T]; float32 [N]. among_references: x has the references
+        themselves, and each is compared with the others."""
         x = check_tokens(x, (None, None), 2**31)
         return np.float32([self._score(row, among_references) for row in self._rows(x)])
 

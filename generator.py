@@ -17,6 +17,7 @@ from dataloader import END, InputError, check_floats, check_numbers, check_token
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
 # Logits of a piece in log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
 LOGITS = 166_400_000 if tf.config.list_physical_devices("GPU") else 12_800_000
+BLOCKS = 64  # of the vocabulary, in a draw; with 32 it takes 1.4 times as long
 # A pickle can run code when it is read. These two are the authors', and are known not to.
 PUBLISHED = {
     "6a0b3b967aa03a952b353709493e2b430fc261d15f9dd658823019b4eaab6c1c",  # target_params.pkl
@@ -35,6 +36,7 @@ def param_shapes(vocab_size, emb_dim, hidden_dim):
 
 
 PARAM_NAMES = list(param_shapes(1, 1, 1))
+ABOUT = ["sequence_length", "start_token", "words"]  # of the model, in a file that a run writes
 
 
 def check_params(params, sizes, source="params"):
@@ -251,8 +253,8 @@ class Generator(LSTM):
     def restore(self, path):
         """Take the weights of a file; InputError if its model is of other sizes, words or start."""
         params, about = read_model(path)
-        for name in about.keys() - {"sequence_length"}:
-            if about[name] != getattr(self, name):
+        for name, value in about.items():
+            if name != "sequence_length" and value != getattr(self, name):
                 raise InputError(f"{path}: expected a model of the same {name}, found another")
         self.set_params(params, path)
 
@@ -293,9 +295,6 @@ class Generator(LSTM):
         return loss, gradients, norm
 
 
-ABOUT = ["sequence_length", "start_token", "words"]  # of the model, in a file that a run writes
-
-
 def load(path, seed=0):
     """The LSTM of a file that a run wrote, with its sequence length, start token and words."""
     params, about = read_model(path)
@@ -308,7 +307,7 @@ def read_model(path):
     """The 15 arrays of a file, and {name: value} of ABOUT, {} if it has weights alone.
 
     It is an .npz or one of the two pickles that the authors published; InputError where it is
-    neither. No file can run code or fill the memory.
+    neither. No file but these two can run code, and none can fill the memory.
     """
     try:
         data = Path(path).read_bytes()
@@ -333,9 +332,6 @@ def read_model(path):
         why = str(error) or repr(error)
     hint = 'np.savez(path, *pickle.load(file, encoding="latin1")) makes one of a trusted pickle'
     raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, but {why} ({hint})")
-
-
-BLOCKS = 64  # with 32 blocks a draw takes 1.4 times as long
 
 
 def output_blocks(w_out, b_out):

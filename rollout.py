@@ -10,10 +10,8 @@ from generator import LSTM
 class Rollout:
     """The rollout policy of a generator, and the rewards that it finds.
 
-    The published program has a moving average here (update_rate 0.8), yet its rollouts always use
-    the generator's present weights, because its sampling graph is built before the average. So an
-    update_rate of 0, at which the policy is the generator itself, repeats what was published; one
-    above 0 gives the lagging policy that its code describes.
+    At an update_rate of 0 the policy is the generator itself, as in effect it is in the published
+    program (README.md says why). Above 0 it lags behind, as that program's code describes.
     """
 
     def __init__(self, generator, update_rate=0.0):

@@ -62,7 +62,7 @@ G_STEPS = 1  # generator steps an epoch
 D_STEPS = 5  # sets of negatives an epoch
 ROLLOUT_NUM = 16  # completions of every prefix; N in the paper
 ROLLOUT_UPDATE_RATE = 0.0  # 0: rollouts by the present generator, as published; see rollout.py
-GENERATED_NUM = 10000  # sequences of the oracle, of a set (at most a text's lines); whole batches
+GENERATED_NUM = 10000  # oracle sequences, negatives a set (at most a text's lines); whole batches
 EVAL_EVERY = 5  # epochs between evaluations
 
 TARGET_FILE = "save/target_params.npz"  # the oracle; the authors' pickle can be named here
@@ -113,7 +113,7 @@ def main():
     # `run`, in these two functions, is the Run that begins below them.
     def evaluate(stage, epoch):
         """Measure the generator; a metric is added here. Its draws do not change the run."""
-        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # each its own
+        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # one for each
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
@@ -123,7 +123,8 @@ def main():
         run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
         generator.save(GENERATOR_FILE)
-        run.log(f"epoch:\t{epoch}\tnll:\t{values[data.judge]:g}")
+        nll = values["nll_test"] if data.words else values["nll_oracle"]
+        run.log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
         if data.words:
             tqdm.write(f"sample:\t{token_text(samples[:1], data.words).strip()}")
 
