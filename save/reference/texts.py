@@ -153,7 +153,6 @@ def print_table(rows):
     names = "real lines", "MLE, lowest test NLL", "MLE, end", "SeqGAN", "MLE at SeqGAN's BLEU"
     print(f"| | {' | '.join(names)} | paper: MLE, SeqGAN |")
     print("|---" * 7 + "|")
-    notes = []
     for text, paper in PAPER.items():
         seeds = {row["seed"] for row in rows if (row["text"], row["what"]) == (text, "adversarial")}
         runs = [[row for row in rows if (row["text"], row["seed"]) == (text, s)] for s in seeds]
@@ -167,9 +166,10 @@ def print_table(rows):
                 lines |= {"nll_test": "", "entropy": ""}
             for measure, last in lines.items():
                 cells = [spread([row[measure] for row in column]) for column in columns]
+                if measure == bleu:
+                    found = [row["temperature"] for row in columns[4]]
+                    cells[4] += f", temperature {spread(found)}"
                 print(f"| {text}, {measure} | {' | '.join(cells)} | {last} |")
-            notes.append(f"{text} {bleu} at {spread([row['temperature'] for row in columns[4]])}")
-    print(f"\nMLE has SeqGAN's BLEU at a temperature: {', '.join(notes)}.")
 
 
 def spread(values):
