@@ -266,7 +266,7 @@ class Generator(LSTM):
 
     def reinforce_step(self, x, rewards):
         """One policy-gradient step (paper, eq. 6-8) on x, int [B, T], with rewards, float [B, T];
-        the loss before it, the sum over B and T of -reward * log p(token | prefix)."""
+        the sum of -reward * log p(token | prefix), with LOG_FLOOR, over what counts, before it."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
         rewards = check_floats(rewards, x.shape, "rewards")
         return self._update(x, rewards * self.counted(x), self.reinforce_optimizer)
