@@ -123,8 +123,7 @@ def main():
         run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
         generator.save(GENERATOR_FILE)
-        nll = values["nll_test"] if data.words else values["nll_oracle"]
-        run.log(f"epoch:\t{epoch}\tnll:\t{nll:g}")
+        run.log(f"epoch:\t{epoch}\tnll:\t{values[data.judge]:g}")
         if data.words:
             tqdm.write(f"sample:\t{token_text(samples[:1], data.words).strip()}")
 
