@@ -10,7 +10,7 @@ from dataloader import InputError, adam_state, check_floats, check_numbers, chec
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
 
 
-class Discriminator(tf.Module):
+class Discriminator:
     """A CNN: convolutions of several widths, max over time, one highway layer, two logits.
 
     Args:
@@ -25,7 +25,6 @@ class Discriminator(tf.Module):
         self, sequence_length, vocab_size, embedding_dim, filter_sizes, num_filters,
         dropout_keep_prob=0.75, l2_reg_lambda=0.2, learning_rate=1e-4, seed=0,
     ):  # fmt: skip
-        super().__init__()
         check_numbers(1, 10**7, sequence_length=sequence_length, embedding_dim=embedding_dim)
         check_numbers(2, 10**7, vocab_size=vocab_size)
         sizes = check_tokens(filter_sizes, (None,), sequence_length + 1, "filter_sizes", 1)

@@ -49,7 +49,7 @@ def check_params(params, sizes, source="params"):
     return [check_floats(p, shape, f"{where}: {name}") for p, (name, shape) in pairs]
 
 
-class LSTM(tf.Module):
+class LSTM:
     """Language model over token sequences: oracle, generator and rollout policy are each one.
 
     Args:
@@ -61,7 +61,6 @@ class LSTM(tf.Module):
     """
 
     def __init__(self, params, sequence_length, start_token=0, words=None, seed=0):
-        super().__init__()
         if len(params) != 15 or np.ndim(params[0]) != 2 or np.ndim(params[-2]) != 2:
             raise InputError("params: expected 15 arrays as in param_shapes, found others")
         self.vocab_size, self.emb_dim = np.shape(params[0])
