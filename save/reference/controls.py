@@ -66,7 +66,7 @@ STARTS = {
     "MLE 26": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 5},
     "MLE 6": {"PRE_EPOCH_NUM": 6, "DIS_PRETRAIN_ROUNDS": 5},
     "50 sets": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 50},
-    "150 sets": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 150},  # then rewards are below 0.01
+    "150 sets": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 150},  # rewards of 0.006 at first
 }
 PLAN = [  # start, conditions that go on from it, seeds that have them; what decides comes first
     ("MLE 26", ["D", "P"], range(1, 21)),
