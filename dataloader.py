@@ -43,7 +43,7 @@ class Text:
     end = END
     bleu_orders = (2, 3, 4, 5)
     num_eval = 1000  # sequences drawn for an evaluation
-    judge = "nll_test"  # the measure that the log holds
+    logged = "nll_test"  # the measure that the log holds
 
     def __init__(self, text_file, test_file, vocab_size, sequence_length, seed, words=None):
         check_numbers(3, 10**7, vocab_size=vocab_size)

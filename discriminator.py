@@ -127,7 +127,8 @@ class Discriminator:
         return losses.stack()
 
     def gradients(self, x, y, kept):
-        """The training loss and its gradients, in the order of weights; kept as in logits."""
+        """The loss of a step on x [B, T] and y [B], as in train_steps, and its gradients, in the
+        order of weights; kept as in logits."""
         with tf.GradientTape() as tape:
             embedded = tf.gather(self.weights["embedding"], x)
             tape.watch(embedded)

@@ -15,8 +15,8 @@ import dataloader
 from dataloader import END, InputError, check_floats, check_numbers, check_tokens, pieces
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
-# Logits of a piece in log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
-LOGITS = 166_400_000 if tf.config.list_physical_devices("GPU") else 12_800_000
+# Most logits of a piece in log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
+MAX_LOGITS = 166_400_000 if tf.config.list_physical_devices("GPU") else 12_800_000
 BLOCKS = 64  # of the vocabulary, in a draw; with 32 it takes 1.4 times as long
 # A pickle can run code when it is read. These two are the authors', and are known not to.
 PUBLISHED = {
@@ -123,7 +123,7 @@ class LSTM:
     def log_prob(self, x):
         """log p(token | prefix) of x, int [N, T], in nats, 0 where not counted; float32 [N, T]."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
-        parts = pieces(x, max(1, LOGITS // (self.vocab_size * self.sequence_length)))
+        parts = pieces(x, max(1, MAX_LOGITS // (self.vocab_size * self.sequence_length)))
         log_prob = tf.concat([self._log_prob(part) for part in parts], axis=0)
         return log_prob * self.counted(x)
 
@@ -142,7 +142,7 @@ class LSTM:
         return self.log_prob_given(tf.gather(self.weights["embeddings"], self.inputs(x)), x)
 
     def log_prob_given(self, embedded, x):
-        """log p(token | prefix) of x [B, T], [B, T], given its embedded inputs."""
+        """log p(token | prefix) of x [B, T] in nats, [B, T]; embedded: its inputs, [B, T, E]."""
         zeros = tf.zeros([len(x), self.hidden_dim])
         embedded = tf.transpose(embedded, [1, 0, 2])
         h, _ = tf.scan(self.step, embedded, (zeros, zeros))
@@ -295,7 +295,7 @@ class Generator(LSTM):
 
 
 def load(path, seed=0):
-    """The LSTM of a file that a run wrote, with its sequence length, start token and words."""
+    """The LSTM of a file that a run wrote, with all of ABOUT; InputError if it is another file."""
     params, about = read_model(path)
     if not about:
         raise InputError(f"{path}: expected a model that a run wrote, found weights alone")

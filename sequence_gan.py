@@ -123,7 +123,7 @@ def main():
         run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
         generator.save(GENERATOR_FILE)
-        run.log(f"epoch:\t{epoch}\tnll:\t{values[data.judge]:g}")
+        run.log(f"epoch:\t{epoch}\tnll:\t{values[data.logged]:g}")
         if data.words:
             tqdm.write(f"sample:\t{token_text(samples[:1], data.words).strip()}")
 
@@ -367,7 +367,9 @@ def settings():
             found = f"{path!r}, sought in {os.getcwd()}"
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
         values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    return json.loads(json.dumps(values, default=str))  # as a record gives them back
+    # NumPy's numbers are as good as Python's, and a path is text.
+    text = json.dumps(values, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
+    return json.loads(text)  # as a record gives them back
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from dataloader import check_numbers
 from generator import LSTM, check_params, param_shapes, read_model
 
 
@@ -18,11 +17,9 @@ class Oracle(LSTM):
 
     end = None
     bleu_orders = (2,)
-    judge = "nll_oracle"  # the measure that the log holds
+    logged = "nll_oracle"  # the measure that the log holds
 
     def __init__(self, path, sizes, sequence_length, start_token, num, seed):
-        vocab_size, emb_dim, hidden_dim = sizes
-        check_numbers(1, 10**7, vocab_size=vocab_size, emb_dim=emb_dim, hidden_dim=hidden_dim)
         params = check_params(read_model(path)[0], sizes, path)
         super().__init__(params, sequence_length, start_token, seed=seed)
         self.num_eval = num  # sequences drawn for an evaluation

@@ -34,7 +34,7 @@ def some_tokens(num):
 
 
 def test_log_prob_is_that_of_the_float64_lstm_whatever_the_start_token(params, monkeypatch):
-    monkeypatch.setattr("generator.LOGITS", 128 * V * T)  # in three pieces
+    monkeypatch.setattr("generator.MAX_LOGITS", 128 * V * T)  # in three pieces
     x = some_tokens(300)
     for start_token in (0, np.int64(3)):
         expected = reference.lstm_log_prob(params, x, start_token)

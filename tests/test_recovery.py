@@ -106,10 +106,10 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
 
 
 def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfinished, finished):
-    names = ["experiment-log.txt", "real_data.txt", "generator.npz", "metrics.csv"]
+    (unfinished / "save/checkpoint.npz").unlink()
+    names = {path.name for path in (unfinished / "save").glob("[!.]*")} - {"target_params.npz"}
     for name in names:
         (unfinished / "save" / name).write_text(f"my {name}")
-    (unfinished / "save/checkpoint.npz").unlink()
     out, _ = experiment.run(unfinished)
     assert "save/real_data.txt, of the run before, is moved to save/run-" in out
     assert experiment.outputs(unfinished) == experiment.outputs(finished)
@@ -124,7 +124,7 @@ def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkey
     run = sequence_gan.Run
     monkeypatch.setattr(run, "epochs", lambda self, *_: saved.append(self.variables) or [])
     monkeypatch.setattr(run, "save", lambda self, finished=False: saved.append(self))
-    experiment.set_constants(folder, monkeypatch, TOTAL_BATCH=4)
+    experiment.set_constants(folder, monkeypatch, TOTAL_BATCH=np.int64(4))
     record, arrays = sequence_gan.read_checkpoint()
     sequence_gan.main()
     names = ["generator/pretrain/Wi/m", "generator/reinforce/Wi/m", "discriminator/random state"]

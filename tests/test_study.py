@@ -1,4 +1,4 @@
-"""The study's scripts that measure, evaluate and draw; its tables are what they print."""
+"""The study's scripts; the tables of its sections 1, 4, 5 and 6 are what they print."""
 
 import csv
 import runpy
@@ -83,8 +83,7 @@ def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
     run(folder, "draw.py", "a.txt", "save/experiment-log.txt")
     assert (folder / "logs.png").read_bytes().startswith(b"\x89PNG")
     (folder / "a.txt").write_text(log + "epoch:\t0\tnll:\tten\n")
-    _, error = run(folder, "draw.py", "a.txt", code=1)
-    assert "a.txt, line 5: expected a line of an experiment log" in error
+    assert "a.txt, line 5: expected a line of" in run(folder, "draw.py", "a.txt", code=1)[1]
 
 
 def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
@@ -105,6 +104,7 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
     np.testing.assert_allclose(column("kl_generator_oracle"), kl, atol=2e-3)
     assert column("entropy")[0] == pytest.approx(np.log(30), abs=1e-3)
     assert column("kl_generator_oracle")[-1] == column("kl_oracle_generator")[-1] == 0
+    assert [table["real, to learn from"][name] for name in ("verbatim", "distinct")] == ["1", "1"]
     from_file, _ = run(folder, "measure.py", "save/generator.npz")  # by the same constants
     assert from_file == measured
     _, error = run(folder, "measure.py", "save/reference/generator-mle.npz", code=1)
@@ -121,3 +121,6 @@ def test_the_discriminator_of_a_run_is_looked_at(folder, monkeypatch):
     row = runpy.run_path(str(REFERENCE / "rewards.py"))["row"]
     p = np.random.default_rng(0).permutation(200) / 200  # each sequence has p for an NLL, too
     assert row(p, p, np.mean) == pytest.approx([0.495, 0.4975, 14950 / 19900, 0.4975, 0.9475])
+    (folder / "save/checkpoint.npz").unlink()
+    refusal = "rewards.py: save/checkpoint.npz: expected that of a run, with generator/embeddings"
+    assert refusal in run(folder, "rewards.py", code=1)[1]

@@ -79,7 +79,7 @@ PLAN = [  # start, conditions that go on from it, seeds that have them; what dec
 ]
 DECIDING = ["kl_generator_oracle", "nll_oracle", "entropy", "kl_oracle_generator"]
 MEASURES = [*DECIDING, "self_bleu_2", "reward_mean", "gradient_norm"]
-COMPARISONS = [  # the first two were planned; Holm's correction is over those of a line
+COMPARISONS = [  # the first line was planned; Holm's correction is over the pairs of a line
     ("MLE 26", [("P", "D"), ("Pc", "Dc")]),
     ("MLE 6", [("P", "D"), ("Dc", "D")]),
     ("MLE 26", [("M", "D")]),
@@ -327,11 +327,14 @@ def draw(rows):
 
 def main():
     sys.path.insert(0, str(ROOT))
+    seeds = [int(argument) for argument in sys.argv[1:]]
+    if not set(seeds) <= set(range(1, 21)):
+        sys.exit(f"controls.py: expected seeds from 1 to 20, found {seeds}")
     for start, conditions, planned in PLAN:
-        for seed in map(int, sys.argv[1:]):
+        for seed in seeds:
             if seed in planned:
                 run_seed(seed, start, conditions)
-    if not sys.argv[1:]:
+    if not seeds:
         rows = read()
         print_outcomes(rows)
         print()

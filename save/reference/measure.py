@@ -116,5 +116,5 @@ def main(path):
 if __name__ == "__main__":
     try:
         main(sys.argv[1] if sys.argv[1:] else None)
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.exit(f"measure.py: {error}")

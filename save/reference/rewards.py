@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import measure
 
 import sequence_gan
+from dataloader import InputError
 from discriminator import Discriminator
 from generator import Generator, load
 
@@ -45,6 +46,8 @@ def main():
     _, arrays = sequence_gan.read_checkpoint()
     for name, model in {"generator": generator, "discriminator": discriminator}.items():
         for part, variable in model.state().items():
+            if f"{name}/{part}" not in arrays:
+                raise InputError(f"save/checkpoint.npz: expected that of a run, with {name}/{part}")
             variable.assign(arrays[f"{name}/{part}"])
 
     nll = generator.nll if c["TEXT_FILE"] else data.nll
@@ -57,4 +60,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (InputError, OSError) as error:
+        sys.exit(f"rewards.py: {error}")

@@ -20,7 +20,7 @@ import numpy as np
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 RESULTS = HERE / "texts.csv"
-SCHEDULE = {  # chosen on the poems; MLE was of 11 epochs there
+SCHEDULE = {  # chosen by trials on the poems, with 11 epochs of MLE
     "PRE_EPOCH_NUM": 16,
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [100, 100, 100, 100, 100],
@@ -181,8 +181,8 @@ def main():
     sys.path.insert(0, str(ROOT))
     if sys.argv[1:]:
         path = Path(sys.argv[1]).resolve()
-        if path.stem not in PAPER or not path.is_file():
-            sys.exit(f"{path}: expected a text named as one of {list(PAPER)}")
+        if path.stem not in PAPER or not path.is_file() or not sys.argv[2:]:
+            sys.exit(f"{path}: expected a text named as one of {list(PAPER)}, and seeds")
         for seed in sys.argv[2:]:
             run_seed(path, int(seed))
     else:
