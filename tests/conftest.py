@@ -11,7 +11,7 @@ import experiment
 import pytest
 import tensorflow as tf
 
-tf.config.experimental.enable_tensor_float_32_execution(False)  # as in sequence_gan.py
+assert not tf.config.experimental.tensor_float_32_execution_enabled()  # of sequence_gan.py
 
 
 @pytest.fixture(scope="session")

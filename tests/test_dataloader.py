@@ -26,6 +26,7 @@ def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, 
     assert data.words == ["<end>", "<unknown>", "the", "cat", "sat", "dog"]
     np.testing.assert_array_equal(data.positives, [[2, 3, 4, 0], [2, 5, 4, 1], [2, 3, 0, 0]])
     np.testing.assert_array_equal(data.held_out, [[2, 1, 4, 0]])
+    assert data.measure(type("Sum", (), {"nll": np.sum}), [[9]]) == {"nll_test": 7, "entropy": 9}
     assert token_text(data.positives, data.words) == "the cat sat\nthe dog sat <unknown>\nthe cat\n"
     assert token_text([[2, 0, 3, 3]], data.words) == "the\n"
     said = capsys.readouterr().out

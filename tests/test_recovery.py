@@ -53,11 +53,10 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
     (3, True, {}, False),
     (2, False, {"TOTAL_BATCH": 9}, True),
     (3, True, {"TOTAL_BATCH": 9}, True),
+    (1, False, {"TOTAL_BATCH": 2}, True),
     (3, True, {"TOTAL_BATCH": 2}, False),
     (3, True, {"TOTAL_BATCH": 9, "SEED": 1}, False),
-    (3, True, {"content of TARGET_FILE": "new"}, False),
     (3, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; put it back to resume, or delete"),
-    (0, False, {"SEED": 89}, "SEED was 88, is 89; put it back"),
     (0, False, {"TOTAL_BATCH": 9, "SEED": 89}, "SEED was 88, is 89, TOTAL_BATCH was 3, is 9; put"),
     (0, False, {"content of TARGET_FILE": "new"}, "TARGET_FILE was 'abc', is 'new'; put it back"),
     (0, False, {"G_STEPS": 2}, "G_STEPS was None, is 2; put"),  # a constant that is new
@@ -105,14 +104,13 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     assert experiment.log(unfinished) == log
 
 
-def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfinished, finished):
+def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfinished):
     (unfinished / "save/checkpoint.npz").unlink()
-    names = {path.name for path in (unfinished / "save").glob("[!.]*")} - {"target_params.npz"}
+    names = {"vocabulary.txt", *(path.name for path in (unfinished / "save").glob("[!.t]*"))}
     for name in names:
         (unfinished / "save" / name).write_text(f"my {name}")
     out, _ = experiment.run(unfinished)
     assert "save/real_data.txt, of the run before, is moved to save/run-" in out
-    assert experiment.outputs(unfinished) == experiment.outputs(finished)
     (kept,) = (unfinished / "save").glob("run-*")
     for name in names:
         assert (kept / name).read_text() == f"my {name}"

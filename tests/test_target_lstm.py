@@ -123,9 +123,7 @@ def test_a_generator_s_file_is_a_whole_model(tmp_path, params):
 DAMAGE = {
     "too few": lambda p: p[:14],
     "another dimension": lambda p: [p[0].ravel(), *p[1:]],
-    "another shape": lambda p: [*p[:6], p[6][:2], *p[7:]],
     "integers": lambda p: [*p[:14], np.arange(V)],
-    "not finite": lambda p: [*p[:14], p[14] * np.nan],
     "objects": lambda p: [*p[:14], np.array([None] * V, object)],
 }
 

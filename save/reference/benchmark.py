@@ -55,7 +55,7 @@ def main():
     rollout = Rollout(generator)
     samples = oracle.sample(NUM).numpy()
     batch = samples[: c.BATCH_SIZE]
-    x = samples[: SOME * c.DIS_BATCH_SIZE].reshape(SOME, c.DIS_BATCH_SIZE, c.SEQ_LENGTH)
+    x = np.resize(samples, [SOME, c.DIS_BATCH_SIZE, c.SEQ_LENGTH])
     y = np.tile(np.arange(c.DIS_BATCH_SIZE) % 2, [SOME, 1])
 
     draw = NUM * c.SEQ_LENGTH * LSTM_FLOPS
