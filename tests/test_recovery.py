@@ -104,13 +104,13 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     assert experiment.log(unfinished) == log
 
 
-def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfinished):
+def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfinished, finished):
     (unfinished / "save/checkpoint.npz").unlink()
     names = {"vocabulary.txt", *(path.name for path in (unfinished / "save").glob("[!.t]*"))}
     for name in names:
         (unfinished / "save" / name).write_text(f"my {name}")
-    out, _ = experiment.run(unfinished)
-    assert "save/real_data.txt, of the run before, is moved to save/run-" in out
+    assert "data.txt, of the run before, is moved to save/run-" in experiment.run(unfinished)[0]
+    assert experiment.outputs(unfinished) == experiment.outputs(finished)
     (kept,) = (unfinished / "save").glob("run-*")
     for name in names:
         assert (kept / name).read_text() == f"my {name}"

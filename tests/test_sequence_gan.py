@@ -56,8 +56,7 @@ def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
     for row in played:  # the loss is a sum of rewards times -log p, 96 of them
         reward, loss = float(row["reward_mean"]), float(row["pg_loss"])
         assert 0 < reward < 1 and 2.5 < loss / 96 / reward < 3.8
-    seconds = [int(row["seconds"]) for row in rows]
-    assert seconds == sorted(seconds)
+    assert rows == sorted(rows, key=lambda row: int(row["seconds"]))
 
     x = np.loadtxt(finished / "save/eval_file.txt", int)  # entropy is the NLL of what is judged
     params, _ = read_model(finished / "save/generator.npz")
@@ -70,6 +69,7 @@ NO_FILE = "expected a file, and none that a run writes, found"
 BATCHES = "BATCH_SIZE, DIS_BATCH_SIZE: expected at most"
 BAD = [  # the driver's own, and one of each class, whose argument gets the constant's name
     ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
+    ({"ROLLOUT_NUM": 0}, "ROLLOUT_NUM: expected a whole number from 1"),
     ({"EVAL_EVERY": 0}, "EVAL_EVERY: expected a whole number from 1"),
     ({"BATCH_SIZE": 1, "GENERATED_NUM": 1}, "GENERATED_NUM: expected a whole number from 2"),
     ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
