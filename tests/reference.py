@@ -142,11 +142,6 @@ def params_of(model):
     return [weight.numpy() for weight in model.weights.values()]
 
 
-def set_params(model, params):
-    for weight, param in zip(model.weights.values(), params, strict=True):
-        weight.assign(param)
-
-
 def nltk_bleu(references, x, n, end=None):
     """Sentence BLEU of each row, by NLTK."""
 
@@ -156,8 +151,3 @@ def nltk_bleu(references, x, n, end=None):
 
     references, smooth = [cut(row) for row in references], SmoothingFunction().method1
     return [sentence_bleu(references, cut(row), [1 / n] * n, smooth) for row in x]
-
-
-def nltk_self_bleu(x, n, end=None):
-    others = [np.delete(x, row, axis=0) for row in range(len(x))]
-    return np.mean([nltk_bleu(o, x[[row]], n, end)[0] for row, o in enumerate(others)])

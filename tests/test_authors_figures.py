@@ -88,7 +88,8 @@ def test_the_generator_s_two_updates_go_where_the_authors_go(inputs):
 def test_the_discriminator_goes_where_the_authors_goes(inputs):
     sizes = LENGTH, VOCAB_SIZE, CNN_EMBEDDING, FILTER_SIZES, NUM_FILTERS
     discriminator = Discriminator(*sizes, dropout_keep_prob=1.0, learning_rate=1e-3)
-    reference.set_params(discriminator, inputs["cnn"])
+    for weight, value in zip(discriminator.weights.values(), inputs["cnn"], strict=True):
+        weight.assign(value)
     x = np.concatenate([inputs["real"], inputs["generated"]])
     y = np.repeat([1, 0], SEQUENCES)
 

@@ -119,6 +119,7 @@ def test_what_is_drawn_by_a_seed_does_not_change_what_is_drawn_next(params):
 
 WRONG_SHAPE = reference.lstm_params(V, E, H)
 WRONG_SHAPE[5] = WRONG_SHAPE[5].T[:2]
+FOR_SIZES = "params, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (7, 3, 4)"
 NAN = float("nan")
 BAD_CALLS = [
     (lambda g: make_lstm(sequence_length=0), "sequence_length: expected a whole number from 1"),
@@ -129,10 +130,7 @@ BAD_CALLS = [
     (lambda g: make_generator(seed=-1), "seed: expected a whole number from 0"),
     (lambda g: make_generator(grad_clip=NAN), "grad_clip: expected a number from 1e-30"),
     (lambda g: g.set_params(WRONG_SHAPE[:14]), "params: expected the 15 arrays ['embeddings', 'W"),
-    (
-        lambda g: g.set_params(WRONG_SHAPE),
-        "params, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (7, 3, 4): Uf: expected shape",
-    ),
+    (lambda g: g.set_params(WRONG_SHAPE), f"{FOR_SIZES}: Uf: expected shape"),
     (lambda g: g.drawing_by(-1).__enter__(), "seed: expected a whole number from 0"),
     (lambda g: g.sample(0), "num: expected a whole number from 1"),
     (lambda g: g.sample(1, [1] * 6), "prefix_length: expected a whole number"),

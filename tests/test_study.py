@@ -8,6 +8,8 @@ import experiment
 import numpy as np
 import pytest
 
+from generator import Generator
+
 REFERENCE = experiment.ROOT / "save/reference"
 
 
@@ -40,18 +42,23 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
         assert number in trial and number in readme
 
 
-def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have():
+def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have(monkeypatch):
     controls = runpy.run_path(str(REFERENCE / "controls.py"))
     rng = np.random.default_rng(0)
-    rewards = rng.random([6, 4])
-    made = {name: change(rewards, rng) for name, change in controls["CONDITIONS"].items()}
+    rewards, x = rng.random([6, 4]), rng.integers(0, 7, [6, 4], np.int32)
+    monkeypatch.setattr("rollout.Rollout.get_reward", lambda *_: rewards)
+    generator, made, notes = Generator(7, 3, 5, 4, grad_clip=0.01), {}, []
+    for name in controls["CONDITIONS"]:
+        made[name] = controls["controlled"](name, 1, notes)(generator, 0.0).get_reward(x, 1, None)
+    assert {note["reward_mean"] for note in notes} == {np.mean(rewards)}  # before the change
+    norms = dict(zip(made, (note["gradient_norm"] for note in notes)))  # before the clip
+    assert norms["M"] != norms["D"] == norms["D, no clip"] > 1 and generator.grad_clip == 1e9
     centred = rewards - rewards.mean(0)
-    for name, expected in (("P", rewards), ("Pc", centred)):
-        assert sorted(made[name].tolist()) == sorted(expected.tolist())
-        assert (made[name] != expected).any()
-    np.testing.assert_array_equal(made["D"], rewards)
-    np.testing.assert_allclose(made["Dc"], centred)
-    np.testing.assert_allclose(made["M"], rewards - centred)
+    for name, whole in (("P", rewards), ("Pc", centred)):
+        assert sorted(made[name].tolist()) == sorted(np.float32(whole).tolist())
+        assert (made[name] != np.float32(whole)).any()
+    for name, expected in (("D", rewards), ("Dc", centred), ("M", rewards - centred)):
+        np.testing.assert_allclose(made[name], expected, rtol=1e-5)
 
     nlls = {("D", 1): [9, 1, 2, 3], ("D", 2): [5] * 3, ("P", 2): [4] * 3, ("MLE", 2): [8, 7]}
     rows = [{"start": "MLE 26", "condition": condition, "seed": str(seed), "nll": str(nll)}
@@ -117,11 +124,15 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
 
 
 def test_the_discriminator_of_a_run_is_looked_at(folder, monkeypatch):
+    path = folder / "save/checkpoint.npz"
+    arrays = dict(np.load(path))
+    zeros = {name: 0 * arrays[name] for name in arrays if name.startswith("discriminator/")}
+    np.savez(path, **arrays | zeros)  # so that it gives one half to all
     printed, _ = run(folder, "rewards.py")
-    assert printed.count("\n") == 4 and printed.startswith("sequences,taken_for_real,")
+    assert printed.startswith("sequences,taken_for_real,") and printed.count(",0,0.5,") == 3
     monkeypatch.syspath_prepend(REFERENCE)
     row = runpy.run_path(str(REFERENCE / "rewards.py"))["row"]
     p = np.random.default_rng(0).permutation(200) / 200  # each sequence has p for an NLL, too
     assert row(p, p, np.mean) == pytest.approx([0.495, 0.4975, 14950 / 19900, 0.4975, 0.9475])
-    (folder / "save/checkpoint.npz").unlink()
+    path.unlink()
     assert "expected that of a run, with generator/" in run(folder, "rewards.py", code=1)[1]
