@@ -8,9 +8,10 @@ import hashlib
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -96,11 +97,10 @@ def main():
         rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
     with dataloader.naming(["DIS_"], CONSTANTS):
         discriminator = Discriminator(
-            sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size,
-            embedding_dim=DIS_EMBEDDING_DIM, filter_sizes=DIS_FILTER_SIZES,
-            num_filters=DIS_NUM_FILTERS, dropout_keep_prob=DIS_DROPOUT_KEEP_PROB,
-            l2_reg_lambda=DIS_L2_REG_LAMBDA, learning_rate=DIS_LEARNING_RATE,
-            seed=seeds["discriminator"],
+            sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size, embedding_dim=DIS_EMBEDDING_DIM,
+            filter_sizes=DIS_FILTER_SIZES, num_filters=DIS_NUM_FILTERS,
+            dropout_keep_prob=DIS_DROPOUT_KEEP_PROB, l2_reg_lambda=DIS_L2_REG_LAMBDA,
+            learning_rate=DIS_LEARNING_RATE, seed=seeds["discriminator"],
         )  # fmt: skip
     set_size = min(num, len(data.positives))  # real ones in a set, and as many negatives
     if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
@@ -189,10 +189,8 @@ EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
 GENERATOR_FILE = "save/generator.npz"  # the generator, of the latest evaluation or the end
 CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run is resumed from
 LOCK_FILE = "save/.lock"
-OUTPUTS = [
-    LOG_FILE, METRICS_FILE, PICTURE_FILE, SETTINGS_FILE, POSITIVE_FILE, VOCABULARY_FILE,
-    NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, CHECKPOINT_FILE,
-]  # fmt: skip
+OUTPUTS = [LOG_FILE, METRICS_FILE, PICTURE_FILE, SETTINGS_FILE, POSITIVE_FILE, VOCABULARY_FILE]
+OUTPUTS += [NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, CHECKPOINT_FILE]
 STEPS_A_CALL = 26  # of the discriminator: a second on two cores, so that Ctrl-C works
 ACCURACY_BATCHES = 20  # of a set, on which dis_accuracy is measured
 BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
@@ -206,8 +204,7 @@ class Run:
         self.most = 10 * np.log(data.vocab_size)  # an NLL above it means divergence
         self.variables = {}
         for model_name, model in models.items():
-            for name, variable in model.state().items():
-                self.variables[f"{model_name}/{name}"] = variable
+            self.variables |= {f"{model_name}/{name}": v for name, v in model.state().items()}
         record, arrays = read_checkpoint()
         if record and resumes(record, now):
             shapes = {name: tuple(variable.shape) for name, variable in self.variables.items()}
@@ -234,9 +231,7 @@ class Run:
     def epochs(self, stage, number, heading=None):
         """The epochs of a stage that are not done yet, each saved after the loop's body."""
         done = self.record["done"].get(stage, 0)
-        if done >= number:
-            return
-        if heading and done == 0:
+        if heading and done == 0 < number:
             self.log(heading)
         with tqdm(desc=stage, total=number, initial=done, unit="epoch", **BAR) as self.bar:
             for epoch in range(done, number):
@@ -295,8 +290,7 @@ def read_checkpoint():
         with np.load(CHECKPOINT_FILE) as file:
             arrays = dict(file)
         record = json.loads(str(arrays.pop("record")))
-        names = "settings", "done", "finished", "log", "rows", "seconds"
-        return {name: record[name] for name in names}, arrays
+        return {n: record[n] for n in "settings done finished log rows seconds".split()}, arrays
     except Exception:  # whatever a damaged file provokes in its reader
         raise InputError(f"{CHECKPOINT_FILE}: cannot be read; move it away to begin") from None
 
@@ -366,17 +360,23 @@ def settings():
         if not os.path.isfile(str(path)) or os.path.realpath(path) in outputs:
             found = f"{path!r}, sought in {os.getcwd()}"
             raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
-        values[f"content of {name}"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        values[f"content of {name}"] = hashlib.sha256(np.fromfile(path, np.uint8)).hexdigest()[:16]
     # NumPy's numbers are as good as Python's, and a path is text.
     text = json.dumps(values, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
     return json.loads(text)  # as a record gives them back
 
 
 if __name__ == "__main__":
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # where it is closed
-    sys.stderr = sys.stderr or open(os.devnull, "w")
+    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
+
+    def again(ignored):  # a Ctrl-C that came in a destructor, where Python ignores exceptions
+        if ignored.exc_type is not KeyboardInterrupt:
+            return sys.__unraisablehook__(ignored)
+        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+
+    sys.unraisablehook = again
     try:
         main()
     except Timeout:

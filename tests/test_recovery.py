@@ -12,6 +12,9 @@ import pytest
 import sequence_gan
 from dataloader import InputError
 
+# For a process that Ctrl-C ends: a shell's background jobs ignore it.
+LISTEN = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+
 
 @pytest.fixture
 def unfinished(interrupted, tmp_path):
@@ -29,21 +32,24 @@ def test_an_interrupted_run_goes_on_and_writes_its_files_anew(unfinished, finish
 
 
 def test_a_second_run_is_refused_and_ctrl_c_ends_the_first(unfinished):
-    def listen():  # a shell's background jobs ignore Ctrl-C
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
     experiment.edit(unfinished, TOTAL_BATCH=1000)
-    process = experiment.run_until(6, unfinished, preexec_fn=listen)
-    try:
+    with experiment.run_until(6, unfinished, **LISTEN) as process:
         _, err = experiment.run(unfinished, code=1)
         assert "another run is under way in this folder (save/.lock)" in err
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
-    finally:
-        process.kill()
     assert process.returncode == 130 and "Traceback" not in err
     assert "Stopped: the same command resumes it" in out
+
+
+def test_ctrl_c_ends_a_run_even_in_a_destructor(unfinished):
+    experiment.edit(unfinished, TOTAL_BATCH=100)
+    raising = "type('', (), {'__del__': lambda _: signal.raise_signal(signal.SIGINT)})()"
+    script = unfinished / "sequence_gan.py"
+    script.write_text(script.read_text().replace("rollout.update_params()", raising))
+    out, err = experiment.run(unfinished, code=130, **LISTEN)
+    assert "Stopped" in out and "Traceback" not in err
 
 
 NOW = {"SEED": 88, "TOTAL_BATCH": 3, "content of TARGET_FILE": "abc"}
@@ -119,9 +125,8 @@ def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfin
 def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkeypatch):
     folder = shutil.copytree(finished, tmp_path / "run")
     saved = []
-    run = sequence_gan.Run
-    monkeypatch.setattr(run, "epochs", lambda self, *_: saved.append(self.variables) or [])
-    monkeypatch.setattr(run, "save", lambda self, finished=False: saved.append(self))
+    monkeypatch.setattr("sequence_gan.Run.epochs", lambda r, *_: saved.append(r.variables) or [])
+    monkeypatch.setattr("sequence_gan.Run.save", lambda r, finished=False: saved.append(r))
     experiment.set_constants(folder, monkeypatch, TOTAL_BATCH=np.int64(4))
     record, arrays = sequence_gan.read_checkpoint()
     sequence_gan.main()

@@ -102,19 +102,16 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
     table = {row["sequences"]: row for row in csv.DictReader(printed.splitlines())}
     tempered = [f"generator, temperature {t}" for t in ("1", "0.85", "0.7")]
     rows = [table[name] for name in ("uniformly random", *tempered, "real, to learn from")]
-
-    def column(name):
-        return [float(row[name]) for row in rows]
-
+    column = {name: [float(row[name]) for row in rows] for name in [*rows[0]][1:]}
     for name in ("nll_oracle", "entropy"):
-        assert column(name)[:4] == sorted(column(name)[:4], reverse=True)
-    kl = np.subtract(column("nll_oracle"), column("entropy"))
-    np.testing.assert_allclose(column("kl_generator_oracle"), kl, atol=2e-3)
-    assert column("entropy")[0] == pytest.approx(np.log(30), abs=1e-3)
-    assert column("kl_generator_oracle")[-1] == column("kl_oracle_generator")[-1] == 0
+        assert column[name][:4] == sorted(column[name][:4], reverse=True)
+    kl = np.subtract(column["nll_oracle"], column["entropy"])
+    np.testing.assert_allclose(column["kl_generator_oracle"], kl, atol=2e-3)
+    assert column["entropy"][0] == pytest.approx(np.log(30), abs=1e-3)
+    assert column["kl_generator_oracle"][-1] == column["kl_oracle_generator"][-1] == 0
     assert [table["real, to learn from"][name] for name in ("verbatim", "distinct")] == ["1", "1"]
     last = [row["nll_test"] for row in experiment.metrics(folder) if row["nll_test"]][-1]
-    assert column("nll_test")[1] == pytest.approx(float(last), abs=1e-3)
+    assert column["nll_test"][1] == pytest.approx(float(last), abs=1e-3)
     assert from_file == measured
     _, error = run(folder, "measure.py", "save/reference/generator-mle.npz", code=1)
     assert "measure.py: save/reference/generator-mle.npz: exp" in error
