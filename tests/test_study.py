@@ -35,7 +35,7 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
     readme, study = "\n".join(experiment.README), (REFERENCE / "README.md").read_text("utf-8")
     *texts, falls, nlls, schedules, outcomes, differences, share, trial = printed
     rows = falls.split("\n", 1)[1]
-    assert rows.count("\n") == 4 and rows in readme
+    assert rows.count("\n") == 5 and rows in readme
     for block in (*texts, rows, nlls, schedules, outcomes, differences, share):
         assert block.strip() in study
     for number in ("8.962 ± 0.033", "6.353", "8.772 ± 0.044", "6.199"):

@@ -127,17 +127,30 @@ def save(figure, path):
 
 
 def draw_learning_curve(runs, published, ours):
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    axes = figure.subplots()
+    """Above, the NLL of all runs on the authors' oracle; below, both divergences of our seed 1."""
+    figure = Figure(figsize=(7.5, 6.6), layout="constrained")
+    axes, below = figure.subplots(2, sharex=True, height_ratios=[5, 3])
     for number, name in enumerate(AUTHORS_PROGRAM):
         label = "the authors' program, ten runs by others" if number == 0 else None
         plot(axes, runs[name], color="silver", linewidth=0.8, label=label)
     plot(axes, published, color="C1", label="the authors' program, the log that they published")
-    plot(axes, ours, color="C0", label="this program")
-    axes.axvline(120, color="gray", linestyle="--", linewidth=1)
-    axes.set(xlim=(-10, 330), ylim=(8.6, 9.6), xlabel="epoch: 120 of MLE, then adversarial ones")
+    for (label, curves), color in zip(ours.items(), ("C0", "C2")):
+        plot(axes, curves, color=color, label=label)
+    axes.set(xlim=(-10, 330), ylim=(8.6, 9.6))
     axes.set_ylabel("NLL under the authors' oracle, nats per token")
-    axes.legend(fontsize="small")
+
+    rows = evaluations("seqgan-authors-oracle-1")
+    labels = "KL(generator || oracle)", "KL(oracle || generator)"
+    for kl, label, color in zip(DIVERGENCES, labels, ("C3", "C4")):
+        curves = {"mle": {}, "adversarial": {}}
+        for row in rows:
+            curves[row["stage"]][int(row["epoch"])] = float(row[f"kl_{kl}"])
+        plot(below, curves, color=color, label=label)
+    below.set(ylim=(1.8, 3.6), xlabel="epoch: 120 of MLE, then adversarial ones")
+    below.set_ylabel("KL of seed 1, nats per token")
+    for panel, place in ((axes, "upper right"), (below, "lower right")):
+        panel.axvline(120, color="gray", linestyle="--", linewidth=1)
+        panel.legend(fontsize="small", loc=place)
     save(figure, ".images/learning-curve.png")
 
 
@@ -209,8 +222,11 @@ if __name__ == "__main__":
     else:
         runs, schedules = read_runs(), read_schedules()
         published = read_log(HERE / "published.txt")
-        ours = read_log(HERE / "seqgan-authors-oracle.txt")
-        single = {"published log": published, "this program, seed 88": ours}
+        ours = {
+            "this program, seed 88": read_log(HERE / "seqgan-authors-oracle.txt"),
+            "this program, seed 1": read_log(HERE / "seqgan-authors-oracle-1.txt"),
+        }
+        single = {"published log": published, **ours}
         print_table("fall", falls, runs, single)
         print()
         print_table("NLL", at_epochs, runs, single)
