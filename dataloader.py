@@ -1,7 +1,6 @@
 """Data: a text of one's own, batches, BLEU, checks, files. N = any number, T = sequence length."""
 
 import collections
-import contextlib
 import itertools
 import numbers
 import os
@@ -15,20 +14,6 @@ MARKS = ["<end>", "<unknown>"]
 
 class InputError(ValueError):
     """What a person supplied (a file, a constant, an array) is not usable; the message says why."""
-
-
-@contextlib.contextmanager
-def naming(prefixes, constants):
-    """Replace the name that begins an InputError (grad_clip) by its constant (GEN_GRAD_CLIP)."""
-    try:
-        yield
-    except InputError as error:
-        argument, _, rest = str(error).partition(":")
-        name = argument.upper().replace("SEQUENCE", "SEQ")
-        for constant in (name, *(prefix + name for prefix in prefixes)):
-            if constant in constants:
-                raise InputError(f"{constant}:{rest}") from None
-        raise
 
 
 class Text:
@@ -62,6 +47,7 @@ class Text:
         frequent = [word for word, _ in counts.most_common(vocab_size - len(MARKS))]
         self.words = words or MARKS + frequent
         self.vocab_size = len(self.words)
+        self.nll_of_random_tokens = np.log(self.vocab_size)
         self.positives = self._numbers(lines, sequence_length)
         self.held_out = self._numbers(test, sequence_length)
         self._report(text_file, lines, test, counts, advised=words is None)
@@ -170,29 +156,37 @@ def labelled_batches(positives, negatives, batch_size, rng):
 
 
 class Bleu:
-    """Sentence BLEU-n of sequences against all references, int [R, T] (Papineni et al., 2002).
+    """Sentence BLEU of sequences against all references, int [R, T] (Papineni et al., 2002).
 
     Orders 1 to n weigh alike; an order without a match counts a tenth of one (method1 of NLTK), and
-    without a common token BLEU is 0. `end` and what follows it do not count.
+    without a common token BLEU is 0. end: END for a text; it and what follows it do not count, and
+    UNKNOWN, which stands for many words, matches nothing. None: every token counts.
     """
 
     def __init__(self, references, n, end=None):
         check_numbers(1, 100, n=n)
         references = check_tokens(references, (None, None), 2**31, "references")
         self.n, self.end = n, end
+        unknown = None if end is None else UNKNOWN
         self.reference_lengths = collections.Counter()
         self.counts = {}  # {n-gram: its largest count in a reference, and the second largest}
         for row in self._rows(references):
             self.reference_lengths[len(row)] += 1
             for gram, count in self._ngrams(row).items():
+                if unknown in gram:
+                    continue
                 first, second = self.counts.get(gram, (0, 0))
                 self.counts[gram] = max(first, count), max(second, min(first, count))
 
     def __call__(self, x, among_references=False):
-        """BLEU of each row of x, int [N, T]; float32 [N]. among_references: x has the references
+        """BLEU-n of each row of x, int [N, T]; float32 [N]. among_references: x has the references
         themselves, and each is compared with the others."""
+        return self.orders(x, among_references)[:, -1]
+
+    def orders(self, x, among_references=False):
+        """BLEU-1 to BLEU-n of each row of x, int [N, T]; float32 [N, n]."""
         x = check_tokens(x, (None, None), 2**31)
-        return np.float32([self._score(row, among_references) for row in self._rows(x)])
+        return np.float32([self._scores(row, among_references) for row in self._rows(x)])
 
     def _rows(self, x):
         return [row[:length] for row, length in zip(np.asarray(x).tolist(), lengths(x, self.end))]
@@ -204,21 +198,22 @@ class Bleu:
             grams.update(tuple(row[k : k + order]) for k in range(len(row) - order + 1))
         return grams
 
-    def _score(self, row, among_references):
+    def _scores(self, row, among_references):
         matches = np.zeros(self.n)
         for gram, count in self._ngrams(row).items():
             first, second = self.counts.get(gram, (0, 0))
             most = second if among_references and count == first else first  # not its own count
             matches[len(gram) - 1] += min(count, most)
         if matches[0] == 0:
-            return 0.0
+            return matches
         possible = np.maximum(len(row) - np.arange(self.n), 1)
-        precision = np.exp(np.mean(np.log(np.maximum(matches, 0.1) / possible)))
+        logs = np.log(np.maximum(matches, 0.1) / possible)
+        precisions = [np.exp(np.mean(logs[:order])) for order in range(1, self.n + 1)]
 
         own = collections.Counter([len(row)] if among_references else [])
         others = self.reference_lengths - own
         closest = min(others, key=lambda length: (abs(length - len(row)), length))
-        return precision * np.exp(min(0, 1 - closest / len(row)))
+        return np.multiply(precisions, np.exp(min(0, 1 - closest / len(row))))
 
 
 def self_bleu(x, n, end=None):
@@ -238,10 +233,14 @@ def check_numbers(least, most, whole=True, **values):
 
 
 def as_array(x, what):
+    """x as a NumPy array; InputError if it cannot be one."""
     try:
         return np.asarray(x)
     except ValueError:
         raise InputError(f"{what}: expected rows of one length, found several") from None
+    except Exception as error:  # of another library, as PyTorch's "Can't call numpy()"
+        found = f"a {type(x).__name__}: {error}".split("\n")[0]
+        raise InputError(f"{what}: expected an array, found {found}") from None
 
 
 def check_tokens(x, shape, number, what="x", least=0):
@@ -283,12 +282,3 @@ def write_file(path, data):
     except OSError as error:
         Path(beside).unlink(missing_ok=True)
         raise OSError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def adam_state(prefix, optimizer, weights):
-    """{name: tf.Variable} of what TensorFlow 1's Adam keeps of weights {name: tf.Variable}."""
-    state = dict(zip([f"{prefix}/beta1", f"{prefix}/beta2"], optimizer._get_beta_accumulators()))
-    for name, weight in weights.items():
-        state[f"{prefix}/{name}/m"] = optimizer.get_slot(weight, "m")
-        state[f"{prefix}/{name}/v"] = optimizer.get_slot(weight, "v")
-    return state

@@ -4,20 +4,22 @@ B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number o
 import numpy as np
 import tensorflow as tf
 
-from dataloader import InputError, adam_state, check_floats, check_numbers, check_tokens, pieces
+from dataloader import InputError, check_floats, check_numbers, check_tokens, pieces
+from generator import Adam, Fixed
 
 # On a GPU launching small kernels would take most of a step; on a CPU XLA takes 1.7 times as long.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
 
 
-class Discriminator:
+class Discriminator(Fixed):
     """A CNN: convolutions of several widths, max over time, one highway layer, two logits.
 
     Args:
       sequence_length, vocab_size, embedding_dim: T, V and E.
       filter_sizes, num_filters: different widths of convolutions, 1 to T; filters of each width.
-      dropout_keep_prob: share of the highway layer's outputs that dropout keeps.
-      l2_reg_lambda: weight of the penalty on the output layer.
+      dropout_keep_prob: share of the highway layer's outputs that dropout keeps; the attribute is
+        a variable.
+      l2_reg_lambda: weight of the penalty on the output layer; the attribute is a variable.
       learning_rate, seed: of Adam; of initial values and dropout.
     """
 
@@ -38,9 +40,10 @@ class Discriminator:
 
         self.sequence_length, self.vocab_size = sequence_length, vocab_size
         self.filter_sizes = tuple(filter_sizes)
-        self.dropout_keep_prob = dropout_keep_prob
-        self.l2_reg_lambda = l2_reg_lambda
-        self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
+        self.dropout_keep_prob = tf.Variable(dropout_keep_prob, dtype=tf.float32)
+        self.l2_reg_lambda = tf.Variable(l2_reg_lambda, dtype=tf.float32)
+        # The seed is the key of the random numbers.
+        self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")
         self.num_features = sum(num_filters)
         glorot = np.sqrt(3 / self.num_features)  # also of a bias: fan in = fan out = P
 
@@ -61,13 +64,11 @@ class Discriminator:
         values["output/b"] = tf.fill([2], 0.1)
         self.weights = {name: tf.Variable(v) for name, v in values.items()}
 
-        # TensorFlow 1's Adam: one fused kernel a variable, where Keras 3's takes several.
-        self.optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
-        self.optimizer._create_slots(list(self.weights.values()))  # before a tf.function needs them
+        self.optimizer = Adam(self.weights, learning_rate)
 
     def state(self):
         """{name: tf.Variable} of all that a step changes."""
-        adam = adam_state("adam", self.optimizer, self.weights)
+        adam = {f"adam/{name}": variable for name, variable in self.optimizer.state().items()}
         return {**self.weights, **adam, "random state": self.rng.state}
 
     def features(self, embedded):
@@ -90,7 +91,7 @@ class Discriminator:
         transformed = tf.nn.relu(lin + w["highway_lin/Bias"])
         out = t * transformed + (1 - t) * features
         if kept is not None:
-            out = tf.where(kept, out / self.dropout_keep_prob, 0.0)
+            out = tf.where(kept, out * (1 / self.dropout_keep_prob), 0.0)
         return out @ w["output/W"] + w["output/b"]
 
     def prob_real(self, x):
@@ -122,7 +123,7 @@ class Discriminator:
         losses = tf.TensorArray(tf.float32, len(x))
         for n in tf.range(len(x)):
             loss, gradients = self.gradients(x[n], y[n], kept[n])
-            self.optimizer.apply_gradients(zip(gradients, self.weights.values()))
+            self.optimizer.apply(gradients)
             losses = losses.write(n, loss)
         return losses.stack()
 
@@ -144,37 +145,66 @@ class Discriminator:
 
 
 def check_discriminator(discriminator, x):
-    """Raise InputError unless a discriminator, perhaps your own, can be resumed: two steps on x,
-    int [N, T], must make the same changes again when state() is put back."""
+    """Raise InputError unless a discriminator, perhaps your own, can be resumed.
+
+    Two steps on x, int [N, T], are done twice, and state() is put back after each time. They must
+    do the same again: on a CPU to the bit. A GPU does not repeat itself bit by bit; there a small
+    thing that state() lacks may escape.
+    """
     for name in ("prob_real", "train_steps", "state"):
         if not callable(getattr(discriminator, name, None)):
             raise InputError(f"discriminator: expected a method {name}(), found none")
     before = check_floats(discriminator.prob_real(x), [len(x)], "prob_real(x)")
     if before.min() < 0 or before.max() > 1:
         raise InputError(f"prob_real(x): expected probabilities, found {before}")
-    if not isinstance(discriminator.state(), dict):
-        raise InputError("discriminator: expected state() to return {name: variable}")
-    state = {name: variable.numpy() for name, variable in discriminator.state().items()}
+    state = values_of(discriminator.state())
     y = np.arange(len(x)) % 2
     batches, labels = np.stack([x, x]), np.stack([y, 1 - y])
+
+    lacks = "discriminator: its state() lacks something that a step changes"
     passes = []
     for _ in range(2):
-        losses = discriminator.train_steps(batches, labels)
-        check_floats(losses, [2], "train_steps(x, y)")
-        variables = discriminator.state()
-        late = sorted(variables.keys() ^ state.keys())
+        losses = check_floats(discriminator.train_steps(batches, labels), [2], "train_steps(x, y)")
+        prob_real = np.array(discriminator.prob_real(x))
+        after = values_of(discriminator.state())
+        late = sorted(after.keys() ^ state.keys())
         if late:
             raise InputError(f"discriminator: these are made by the first step only: {late}")
-        changes = [discriminator.prob_real(x) - before]
-        for name, variable in variables.items():
-            # In float64, as random state is unsigned and such differences wrap around.
-            changes.append(np.subtract(variable, state[name], dtype=np.float64))
+        passes.append({"train_steps(x, y)": losses, "prob_real(x)": prob_real} | after)
+        for name, variable in discriminator.state().items():
             variable.assign(state[name])
-        passes.append(changes)
-    for first, second in zip(*passes):
-        # A GPU does not repeat itself bit by bit. Missing weights or moments differ far more.
-        if not np.linalg.norm(second - first) <= 0.02 * np.linalg.norm(first):  # NaN, too
-            raise InputError("discriminator: its state() lacks something that a step changes")
+        if not repeated(before, np.array(discriminator.prob_real(x)), 0):
+            raise InputError(f"{lacks}: when it is put back, prob_real(x) is not what it was")
+    for name, first in passes[0].items():
+        if not repeated(first, passes[1][name], state.get(name, 0)):
+            raise InputError(f"{lacks}: when it is put back, the same steps give another {name}")
+
+
+def values_of(state):
+    """{name: array} of a state(), {name: variable}; InputError if one is no variable."""
+    if not isinstance(state, dict):
+        raise InputError("discriminator: expected state() to return {name: variable}")
+    values = {}
+    for name, variable in state.items():
+        lacking = [part for part in ("numpy", "assign", "shape") if not hasattr(variable, part)]
+        what = f"discriminator: state()[{name!r}]: expected numpy(), assign(array) and shape"
+        if lacking:
+            raise InputError(f"{what}, found a {type(variable).__name__} without {lacking}")
+        try:
+            values[name] = np.array(variable.numpy())  # a copy, as some return what they hold
+        except Exception as error:
+            raise InputError(f"{what}, found that numpy() fails: {error}") from None
+    return values
+
+
+def repeated(first, second, start):
+    """Whether two values that came from the same start are the same, as far as a device can."""
+    if not tf.config.list_physical_devices("GPU"):
+        return np.array_equal(first, second)
+    # In float64, as random state is unsigned and such differences wrap around.
+    change = np.subtract(first, start, dtype=np.float64)
+    difference = np.subtract(second, first, dtype=np.float64)
+    return np.linalg.norm(difference) <= 0.02 * np.linalg.norm(change)
 
 
 @tf.custom_gradient

@@ -1,4 +1,4 @@
-"""The LSTM language model, and the generator (paper, "The Generative Model for Sequences").
+"""The LSTM language model, the generator (paper, "The Generative Model for Sequences"), and Adam.
 B = batch, N = any number, T = sequence length, V = vocabulary, E = embedding, H = hidden size."""
 
 import contextlib
@@ -12,12 +12,25 @@ import numpy as np
 import tensorflow as tf
 
 import dataloader
-from dataloader import END, InputError, check_floats, check_numbers, check_tokens, pieces
+from dataloader import (
+    END,
+    MARKS,
+    InputError,
+    as_array,
+    check_floats,
+    check_numbers,
+    check_tokens,
+    pieces,
+    write_file,
+)
+
+tf.config.experimental.enable_tensor_float_32_execution(False)  # as in the authors' program
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
-# Most logits of a piece in log_prob: 50 MB, or 670 MB on a GPU, where many small calls take long.
-MAX_LOGITS = 166_400_000 if tf.config.list_physical_devices("GPU") else 12_800_000
-BLOCKS = 64  # of the vocabulary, in a draw; with 32 it takes 1.4 times as long
+# log_prob works in pieces of at most this many logits for each time step. On a CPU they fit into
+# its cache, which takes a third of the time; on a GPU many small calls would take long.
+MAX_LOGITS = 8_320_000 if tf.config.list_physical_devices("GPU") else 1_280_000
+BLOCKS = 64  # A draw divides the vocabulary into so many; with 32 it takes 1.4 times as long.
 # A pickle can run code when it is read. These two are the authors', and are known not to.
 PUBLISHED = {
     "6a0b3b967aa03a952b353709493e2b430fc261d15f9dd658823019b4eaab6c1c",  # target_params.pkl
@@ -40,42 +53,107 @@ ABOUT = ["sequence_length", "start_token", "words"]  # of the model, in a file t
 
 
 def check_params(params, sizes, source="params"):
-    """The 15 arrays as float32; InputError, naming their source, unless they fit V, E and H."""
+    """The 15 arrays as float32; InputError unless they are finite and fit V, E and H."""
     shapes = param_shapes(*sizes)
     if len(params) != len(shapes):
         raise InputError(f"{source}: expected the 15 arrays {list(shapes)}, found {len(params)}")
-    where = f"{source}, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = {tuple(sizes)}"
     pairs = zip(params, shapes.items())
-    return [check_floats(p, shape, f"{where}: {name}") for p, (name, shape) in pairs]
+    return [check_floats(p, shape, f"{source}: {name}") for p, (name, shape) in pairs]
 
 
-class LSTM:
+class Fixed:
+    """A model whose public attributes cannot be set again: its compiled steps would not see it.
+
+    The numbers that a training may change are variables, as in generator.grad_clip.assign(1.0).
+    """
+
+    def __setattr__(self, name, value):
+        if name in self.__dict__ and not name.startswith("_"):
+            raise AttributeError(f"{name} is fixed once a model is made; a variable has assign()")
+        super().__setattr__(name, value)
+
+
+class Adam(Fixed):
+    """TensorFlow 1's Adam (Kingma and Ba, ICLR 2015), one fused kernel a variable:
+    w <- w - rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon).
+
+    Args:
+      weights: {name: tf.Variable} of what it moves.
+      learning_rate: its rate, 0 to 1; the attribute is a variable.
+    """
+
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+
+    def __init__(self, weights, learning_rate):
+        self.weights = weights
+        self.learning_rate = tf.Variable(learning_rate, dtype=tf.float32)
+        self.beta1_power, self.beta2_power = tf.Variable(self.beta1), tf.Variable(self.beta2)
+        self.m = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
+        self.v = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
+
+    def state(self):
+        """{name: tf.Variable} of all that a step changes besides the weights."""
+        state = {"beta1": self.beta1_power, "beta2": self.beta2_power}
+        for name in self.weights:
+            state[f"{name}/m"] = self.m[name]
+            state[f"{name}/v"] = self.v[name]
+        return state
+
+    def apply(self, gradients):
+        """One step, by dense gradients in the order of weights."""
+        for name, gradient in zip(self.weights, gradients, strict=True):
+            tf.raw_ops.ResourceApplyAdam(
+                var=self.weights[name].handle,
+                m=self.m[name].handle,
+                v=self.v[name].handle,
+                beta1_power=self.beta1_power,
+                beta2_power=self.beta2_power,
+                lr=self.learning_rate,
+                beta1=self.beta1,
+                beta2=self.beta2,
+                epsilon=self.epsilon,
+                grad=gradient,
+            )
+        self.beta1_power.assign(self.beta1_power * self.beta1)
+        self.beta2_power.assign(self.beta2_power * self.beta2)
+
+
+class LSTM(Fixed):
     """Language model over token sequences: oracle, generator and rollout policy are each one.
 
     Args:
       params: 15 float arrays as in param_shapes; InputError names one that does not fit.
       sequence_length, start_token: T; the input before the first token of a sequence.
-      words: of a text; words[k] is token k. END ends a sequence and fills it up; what follows the
-        first END does not count. None: every token counts.
+      words: of a text; words[k] is token k, and MARKS come first. END ends a sequence and fills it
+        up; what follows the first END does not count. None: every token counts.
       seed: of sampling, 0 to 2**64 - 1.
+      rng: the tf.random.Generator to draw by, in place of one by the seed.
+      source: what an InputError calls params.
     """
 
-    def __init__(self, params, sequence_length, start_token=0, words=None, seed=0):
+    def __init__(
+        self, params, sequence_length, start_token=0, words=None, seed=0, rng=None, source="params"
+    ):
         if len(params) != 15 or np.ndim(params[0]) != 2 or np.ndim(params[-2]) != 2:
-            raise InputError("params: expected 15 arrays as in param_shapes, found others")
+            raise InputError(f"{source}: expected 15 arrays as in param_shapes, found others")
         self.vocab_size, self.emb_dim = np.shape(params[0])
         self.hidden_dim = len(params[-2])
-        params = check_params(params, [self.vocab_size, self.emb_dim, self.hidden_dim])
+        self.sizes = (self.vocab_size, self.emb_dim, self.hidden_dim)
+        params = check_params(params, self.sizes, source)
         check_numbers(1, 10**7, sequence_length=sequence_length)
         check_numbers(0, self.vocab_size - 1, start_token=start_token)
         check_numbers(0, 2**64 - 1, seed=seed)
-        if words is not None and np.shape(words) != (self.vocab_size,):
-            raise InputError(f"words: expected {self.vocab_size} of them, found {np.shape(words)}")
+        if words is not None:
+            words = list(words)
+            if len(words) != self.vocab_size or words[:2] != MARKS:
+                what = f"{self.vocab_size} of them, {' and '.join(MARKS)} first"
+                raise InputError(f"words: expected {what}, found {len(words)}, {words[:2]} first")
 
-        self.sequence_length, self.start_token = sequence_length, int(start_token)
+        self.sequence_length, self.start_token = int(sequence_length), int(start_token)
         self.words = words
-        self.input_shape = (None, sequence_length)
-        self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")  # seed is the key
+        self.input_shape = (None, self.sequence_length)
+        # The seed is the key of the random numbers.
+        self.rng = rng or tf.random.Generator.from_state([0, 0, seed], alg="philox")
         self.weights = {name: tf.Variable(p) for name, p in zip(PARAM_NAMES, params)}
 
     def state(self):
@@ -86,9 +164,9 @@ class LSTM:
         """The 15 NumPy arrays, in the order of param_shapes."""
         return [weight.numpy() for weight in self.weights.values()]
 
-    def set_params(self, params, source="params"):
-        """Take 15 arrays of a source; raises InputError naming the one that does not fit."""
-        params = check_params(params, [self.vocab_size, self.emb_dim, self.hidden_dim], source)
+    def set_params(self, params):
+        """Take 15 arrays; raises InputError naming the one that does not fit."""
+        params = check_params(params, self.sizes)
         for weight, array in zip(self.weights.values(), params):
             weight.assign(array)
 
@@ -99,7 +177,7 @@ class LSTM:
         arrays["words"] = np.frombuffer("\n".join(self.words or []).encode(), np.uint8)
         data = io.BytesIO()
         np.savez(data, **arrays)
-        dataloader.write_file(path, data.getvalue())
+        write_file(path, data.getvalue())
 
     def step(self, state, x):
         """One step (paper, eq. 9): state (h, c), [N, H] each, embedded tokens x [N, E] -> state."""
@@ -115,15 +193,15 @@ class LSTM:
         return h, c
 
     def counted(self, x):
-        """1 for each token of x, int [N, T], that counts, a first END among them, and 0 for the
-        others; float32 [N, T]."""
+        """Mask of the tokens of x, int [N, T], that count: with words 1 up to and including the
+        first END, and 0 after it; else 1 for all. float32 [N, T]."""
         length = dataloader.lengths(x, END if self.words else None)
         return np.float32(np.arange(self.sequence_length) <= length[:, None])
 
     def log_prob(self, x):
         """log p(token | prefix) of x, int [N, T], in nats, 0 where not counted; float32 [N, T]."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
-        parts = pieces(x, max(1, MAX_LOGITS // (self.vocab_size * self.sequence_length)))
+        parts = pieces(x, max(1, MAX_LOGITS // self.vocab_size))
         log_prob = tf.concat([self._log_prob(part) for part in parts], axis=0)
         return log_prob * self.counted(x)
 
@@ -137,20 +215,24 @@ class LSTM:
         start = tf.fill([len(x), 1], self.start_token)
         return tf.concat([start, x[:, :-1]], axis=1)
 
+    def states(self, embedded):
+        """The LSTM's states h after each of its inputs: [B, T, E] -> [T, B, H]."""
+        zeros = tf.zeros([embedded.shape[0], self.hidden_dim])
+        h, _ = tf.scan(self.step, tf.transpose(embedded, [1, 0, 2]), (zeros, zeros))
+        return h
+
+    def log_prob_of(self, token, h):
+        """log p(token) after states h: int [N], [N, H] -> float32 [N]."""
+        logits = h @ self.weights["W_out"] + self.weights["b_out"]
+        return tf.gather(tf.nn.log_softmax(logits), token, batch_dims=1)
+
     @tf.function(jit_compile=True)
     def _log_prob(self, x):
-        return self.log_prob_given(tf.gather(self.weights["embeddings"], self.inputs(x)), x)
-
-    def log_prob_given(self, embedded, x):
-        """log p(token | prefix) of x [B, T] in nats, [B, T]; embedded: its inputs, [B, T, E]."""
-        zeros = tf.zeros([len(x), self.hidden_dim])
-        embedded = tf.transpose(embedded, [1, 0, 2])
-        h, _ = tf.scan(self.step, embedded, (zeros, zeros))
-        h = tf.reshape(tf.transpose(h, [1, 0, 2]), [-1, self.hidden_dim])
-        logits = h @ self.weights["W_out"] + self.weights["b_out"]
-        log_probs = tf.nn.log_softmax(logits)
-        log_prob = tf.gather(log_probs, tf.reshape(x, [-1]), batch_dims=1)
-        return tf.reshape(log_prob, x.shape)
+        h = self.states(tf.gather(self.weights["embeddings"], self.inputs(x)))
+        log_prob = tf.map_fn(  # a time step at once, for the cache
+            lambda now: self.log_prob_of(*now), (tf.transpose(x), h), fn_output_signature=tf.float32
+        )
+        return tf.transpose(log_prob)
 
     @contextlib.contextmanager
     def drawing_by(self, seed):
@@ -164,14 +246,20 @@ class LSTM:
             self.rng.reset(kept)
 
     def sample(self, num, prefix=(), temperature=1.0):
-        """Draw sequences that begin with the tokens of prefix; int32 [num, T]."""
+        """Draw sequences; int32 [num, T]. The first draw of each new num takes seconds more.
+
+        prefix: tokens that all sequences begin with, int [K], or one row for each, int [num, K].
+        """
         check_numbers(1, 10**7, num=num)
-        prefix = np.reshape(prefix, -1)
-        check_numbers(0, self.sequence_length, prefix_length=len(prefix))
+        prefix = as_array(prefix, "prefix")
+        given = prefix.shape[-1] if prefix.ndim else 0
         x = np.zeros([num, self.sequence_length], np.int32)
-        if len(prefix):
-            x[:, : len(prefix)] = check_tokens(prefix, (None,), self.vocab_size, "prefix")
-        return self.complete(x, len(prefix), temperature)
+        if prefix.size or prefix.shape != (0,):
+            shape = (num, None) if prefix.ndim == 2 else (None,)
+            prefix = check_tokens(prefix, shape, self.vocab_size, "prefix")
+            check_numbers(0, self.sequence_length, prefix_length=given)
+            x[:, :given] = prefix
+        return self.complete(x, given, temperature)
 
     def complete(self, x, given, temperature=1.0):
         """Keep the first `given` tokens of each row of x, int32 [N, T], and draw those after from
@@ -215,47 +303,53 @@ class LSTM:
 
 
 class Generator(LSTM):
-    """The generator G: an LSTM with its two updates, each with Adam moments of its own.
+    """The generator G: an LSTM with its two updates, each with an Adam of its own.
 
     Args:
       vocab_size, emb_dim, hidden_dim, sequence_length: V, E, H, T; start_token, words: as in LSTM.
-      learning_rate: of both Adams.
-      grad_clip: the global norm to which gradients are clipped.
+      learning_rate: of MLE's Adam.
+      adversarial_learning_rate: of the policy gradient's; None: the same.
+      grad_clip: the global norm to which gradients are clipped; the attribute is a variable.
       seed: of initial values, all Normal(0, 0.1), and of sampling.
     """
 
     def __init__(
         self, vocab_size, emb_dim, hidden_dim, sequence_length, start_token=0, words=None,
-        learning_rate=0.01, grad_clip=5.0, seed=0,
+        learning_rate=0.01, adversarial_learning_rate=None, grad_clip=5.0, seed=0,
     ):  # fmt: skip
         check_numbers(2, 10**7, vocab_size=vocab_size)
         check_numbers(1, 10**7, emb_dim=emb_dim, hidden_dim=hidden_dim)
+        if adversarial_learning_rate is None:
+            adversarial_learning_rate = learning_rate
         check_numbers(0, 1, whole=False, learning_rate=learning_rate)
+        check_numbers(0, 1, whole=False, adversarial_learning_rate=adversarial_learning_rate)
         check_numbers(1e-30, 1e30, whole=False, grad_clip=grad_clip)
         check_numbers(0, 2**64 - 1, seed=seed)
         rng = np.random.default_rng(seed)
         shapes = param_shapes(vocab_size, emb_dim, hidden_dim).values()
         params = [np.float32(0.1) * rng.standard_normal(shape, np.float32) for shape in shapes]
         super().__init__(params, sequence_length, start_token, words, seed)
-        self.grad_clip = grad_clip
-        self.pretrain_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
-        self.reinforce_optimizer = tf.compat.v1.train.AdamOptimizer(learning_rate)
-        for optimizer in (self.pretrain_optimizer, self.reinforce_optimizer):
-            optimizer._create_slots(list(self.weights.values()))  # before a tf.function needs them
+        self.grad_clip = tf.Variable(grad_clip, dtype=tf.float32)
+        self.pretrain_optimizer = Adam(self.weights, learning_rate)
+        self.reinforce_optimizer = Adam(self.weights, adversarial_learning_rate)
 
     def state(self):
         """{name: tf.Variable} of all that a step or a draw changes."""
-        pretrain = dataloader.adam_state("pretrain", self.pretrain_optimizer, self.weights)
-        reinforce = dataloader.adam_state("reinforce", self.reinforce_optimizer, self.weights)
-        return super().state() | pretrain | reinforce
+        state = super().state()
+        state |= {f"pretrain/{n}": v for n, v in self.pretrain_optimizer.state().items()}
+        state |= {f"reinforce/{n}": v for n, v in self.reinforce_optimizer.state().items()}
+        return state
 
     def restore(self, path):
         """Take the weights of a file; InputError if its model is of other sizes, words or start."""
-        params, about = read_model(path)
-        for name, value in about.items():
-            if name != "sequence_length" and value != getattr(self, name):
+        model = load(path, sequence_length=self.sequence_length, start_token=self.start_token)
+        if model.sizes != self.sizes:
+            what = f"VOCAB_SIZE, EMB_DIM, HIDDEN_DIM of {self.sizes}, found {model.sizes}"
+            raise InputError(f"{path}: expected a model with {what}")
+        for name in ("words", "start_token"):
+            if getattr(model, name) != getattr(self, name):
                 raise InputError(f"{path}: expected a model of the same {name}, found another")
-        self.set_params(params, path)
+        self.set_params(model.get_params())
 
     def pretrain_step(self, x):
         """One MLE step on x, int [B, T]; the mean NLL per token before it, with LOG_FLOOR."""
@@ -273,7 +367,7 @@ class Generator(LSTM):
     @tf.function(jit_compile=True)
     def _update(self, x, weight, optimizer):
         loss, gradients, _ = self.gradients(x, weight)
-        optimizer.apply_gradients(zip(gradients, self.weights.values()))
+        optimizer.apply(gradients)
         return loss
 
     def gradients(self, x, weight):
@@ -283,7 +377,8 @@ class Generator(LSTM):
         embedded = tf.gather(self.weights["embeddings"], inputs)
         with tf.GradientTape() as tape:
             tape.watch(embedded)
-            log_prob = self.log_prob_given(embedded, x)
+            h = tf.reshape(tf.transpose(self.states(embedded), [1, 0, 2]), [-1, self.hidden_dim])
+            log_prob = tf.reshape(self.log_prob_of(tf.reshape(x, [-1]), h), x.shape)
             loss = -tf.reduce_sum(weight * tf.maximum(log_prob, LOG_FLOOR))
         others = list(self.weights.values())[1:]
         gradients = tape.gradient(loss, [embedded, *others])
@@ -294,12 +389,16 @@ class Generator(LSTM):
         return loss, gradients, norm
 
 
-def load(path, seed=0):
-    """The LSTM of a file that a run wrote, with all of ABOUT; InputError if it is another file."""
-    params, about = read_model(path)
-    if not about:
+def load(path, seed=0, **about):
+    """The LSTM of a file that a run wrote; InputError, naming it, if it is another file. `about`
+    says of weights alone what such a file does not: sequence_length, and what else is in ABOUT."""
+    params, found = read_model(path)
+    if not found and not about:
         raise InputError(f"{path}: expected a model that a run wrote, found weights alone")
-    return LSTM(params, seed=seed, **about)
+    try:
+        return LSTM(params, seed=seed, **(found or about))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def read_model(path):

@@ -16,19 +16,24 @@ class Rollout:
 
     def __init__(self, generator, update_rate=0.0):
         check_numbers(0, 1, whole=False, update_rate=update_rate)
-        self.generator, self.update_rate = generator, update_rate
+        self.generator = generator
+        self.update_rate = update_rate
         self.policy = generator
         if update_rate > 0:
-            g = generator
-            self.policy = LSTM(g.get_params(), g.sequence_length, g.start_token, g.words)
-            self.policy.rng = g.rng  # one stream, which the generator's state() has
+            self.policy = LSTM(
+                params=generator.get_params(),
+                sequence_length=generator.sequence_length,
+                start_token=generator.start_token,
+                words=generator.words,
+                rng=generator.rng,  # one stream, which the generator's state() has
+            )
 
     def state(self):
         """{name: tf.Variable} of the policy's own weights; none where it is the generator."""
         return {} if self.policy is self.generator else dict(self.policy.weights)
 
     def reset(self):
-        """Let the policy be the generator as it is now (paper, Algorithm 1: beta <- theta)."""
+        """Copy the generator's weights into the policy (paper, Algorithm 1: beta <- theta)."""
         self.policy.set_params(self.generator.get_params())
 
     def update_params(self):

@@ -3,6 +3,7 @@
 Edit the constants, run `python sequence_gan.py`, read save/experiment-log.txt.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -27,12 +29,12 @@ import tensorflow as tf
 import dataloader
 from dataloader import Bleu, InputError, Text, check_numbers, pieces, token_text, write_file
 from discriminator import Discriminator, check_discriminator
-from generator import Generator, load
+from generator import Generator, read_model
 from rollout import Rollout
 from target_lstm import Oracle
 
 tf.get_logger().setLevel("ERROR")  # no warnings about retracing
-tf.config.experimental.enable_tensor_float_32_execution(False)  # as in the authors' program
+imported = set(globals())
 
 # Generator and oracle
 EMB_DIM = 32  # embedding size
@@ -41,7 +43,8 @@ SEQ_LENGTH = 20  # tokens in a sequence
 START_TOKEN = 0  # first input of the LSTM; not part of a sequence
 VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1; with a text, at most so many
 PRE_EPOCH_NUM = 120  # epochs of maximum likelihood (MLE) pre-training
-GEN_LEARNING_RATE = 0.01  # of Adam, in MLE and in adversarial training
+GEN_LEARNING_RATE = 0.01  # of Adam in MLE
+GEN_ADVERSARIAL_LEARNING_RATE = None  # of Adam in adversarial training; None: the same
 GEN_GRAD_CLIP = 5.0  # global norm to which the generator's gradients are clipped
 SEED = 88  # of everything random in a run
 BATCH_SIZE = 64  # sequences a generator step
@@ -71,55 +74,84 @@ TEXT_FILE = None  # a text in place of the oracle: a sequence a line, blanks bet
 TEST_FILE = None  # its held-out lines; None: a tenth of TEXT_FILE
 INITIAL_GENERATOR = None  # a copy of a run's generator.npz to begin from; None: random weights
 
-CONSTANTS = [name for name in globals() if name.isupper()]
+CONSTANTS = [name for name in globals() if name.isupper() and name not in imported]
+
+STEPS_A_CALL = 26  # of the discriminator: a second on two cores, so that Ctrl-C works
+ACCURACY_BATCHES = 20  # of a set, on which dis_accuracy is measured
+BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
 
 
 def main():
-    """SeqGAN, Algorithm 1 of the paper."""
+    """Check the constants, make the data and the models, and train them: one run."""
     now = settings()
-    names = "data", "generator", "discriminator", "sets", "evaluation"
-    seeds = dict(zip(names, np.random.SeedSequence(SEED).generate_state(5).tolist()))
-    num = GENERATED_NUM // BATCH_SIZE * BATCH_SIZE  # in whole batches
-    words = load(INITIAL_GENERATOR).words if TEXT_FILE and INITIAL_GENERATOR else None
-    with dataloader.naming(["GEN_", "ROLLOUT_"], CONSTANTS):
-        if TEXT_FILE:
-            data = Text(TEXT_FILE, TEST_FILE, VOCAB_SIZE, SEQ_LENGTH, seeds["data"], words)
-        else:
-            sizes = VOCAB_SIZE, EMB_DIM, HIDDEN_DIM
-            data = Oracle(TARGET_FILE, sizes, SEQ_LENGTH, START_TOKEN, num, seeds["data"])
-        generator = Generator(
-            vocab_size=data.vocab_size, emb_dim=EMB_DIM, hidden_dim=HIDDEN_DIM,
-            sequence_length=SEQ_LENGTH, start_token=START_TOKEN, words=data.words,
-            learning_rate=GEN_LEARNING_RATE, grad_clip=GEN_GRAD_CLIP, seed=seeds["generator"],
-        )  # fmt: skip
-        if INITIAL_GENERATOR:
-            generator.restore(INITIAL_GENERATOR)
-        rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
-    with dataloader.naming(["DIS_"], CONSTANTS):
-        discriminator = Discriminator(
-            sequence_length=SEQ_LENGTH, vocab_size=data.vocab_size, embedding_dim=DIS_EMBEDDING_DIM,
-            filter_sizes=DIS_FILTER_SIZES, num_filters=DIS_NUM_FILTERS,
-            dropout_keep_prob=DIS_DROPOUT_KEEP_PROB, l2_reg_lambda=DIS_L2_REG_LAMBDA,
-            learning_rate=DIS_LEARNING_RATE, seed=seeds["discriminator"],
-        )  # fmt: skip
-    set_size = min(num, len(data.positives))  # real ones in a set, and as many negatives
-    if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
-        what = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
-        what += f" and GENERATED_NUM = {GENERATED_NUM}, found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
-        raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {what}")
-    check_discriminator(discriminator, data.positives[:4])
-    references = {n: Bleu(data.held_out, n, data.end) for n in data.bleu_orders}
+    seeds = make_seeds(SEED)
+    record, _ = read_checkpoint()
+    begun = record is not None and resumes(record, now)
+    words = record["words"] if begun else initial_words()
+    data = make_data(now, words)
 
-    # `run`, in these two functions, is the Run that begins below them.
+    with constants_of("the generator", "EMB_DIM, HIDDEN_DIM, SEQ_LENGTH, START_TOKEN, GEN_..."):
+        generator = Generator(
+            vocab_size=data.vocab_size,
+            emb_dim=EMB_DIM,
+            hidden_dim=HIDDEN_DIM,
+            sequence_length=SEQ_LENGTH,
+            start_token=START_TOKEN,
+            words=data.words,
+            learning_rate=GEN_LEARNING_RATE,
+            adversarial_learning_rate=GEN_ADVERSARIAL_LEARNING_RATE,
+            grad_clip=GEN_GRAD_CLIP,
+            seed=seeds["generator"],
+        )
+    if INITIAL_GENERATOR and not begun:
+        generator.restore(INITIAL_GENERATOR)
+    with constants_of("the rollout policy", "ROLLOUT_..."):
+        rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
+    with constants_of("the discriminator", "SEQ_LENGTH, DIS_..."):
+        discriminator = Discriminator(
+            sequence_length=SEQ_LENGTH,
+            vocab_size=data.vocab_size,
+            embedding_dim=DIS_EMBEDDING_DIM,
+            filter_sizes=DIS_FILTER_SIZES,
+            num_filters=DIS_NUM_FILTERS,
+            dropout_keep_prob=DIS_DROPOUT_KEEP_PROB,
+            l2_reg_lambda=DIS_L2_REG_LAMBDA,
+            learning_rate=DIS_LEARNING_RATE,
+            seed=seeds["discriminator"],
+        )
+    check_batches(data)
+    check_discriminator(discriminator, data.positives[:4])
+
+    with locked(LOCK_FILE):  # one run at a time in a folder
+        run = Run(now, data, generator=generator, discriminator=discriminator, rollout=rollout)
+        try:
+            train(run, data, generator, discriminator, rollout, seeds)
+        except KeyboardInterrupt:
+            print("\nStopped: the same command resumes it, from at most a minute before")
+            raise
+        generator.save(GENERATOR_FILE)
+        run.save(finished=True)
+    print(f"Done. The generator is in {GENERATOR_FILE}")
+
+
+def train(run, data, generator, discriminator, rollout, seeds):
+    """SeqGAN, Algorithm 1 of the paper, in the three loops below."""
+    set_size = min(whole_batches(GENERATED_NUM, BATCH_SIZE), len(data.positives))
+    bleu = Bleu(data.held_out, max(data.bleu_orders), data.end)
+
     def evaluate(stage, epoch):
         """Measure the generator; a metric is added here. Its draws do not change the run."""
         seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # one for each
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
-            for n, bleu in references.items():
-                values[f"bleu_{n}"] = np.mean(bleu(samples[:1000]))
-                values[f"self_bleu_{n}"] = dataloader.self_bleu(samples[:1000], n, data.end)
+        few = samples[:1000]
+        of_few = Bleu(few, bleu.n, data.end)
+        scores = bleu.orders(few).T
+        self_scores = of_few.orders(few, among_references=True).T
+        for n in data.bleu_orders:
+            values[f"bleu_{n}"] = np.mean(scores[n - 1])
+            values[f"self_bleu_{n}"] = np.mean(self_scores[n - 1])
         run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
         generator.save(GENERATOR_FILE)
@@ -137,46 +169,54 @@ def main():
         calls = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
         for _ in range(DIS_EPOCHS):
             losses = [discriminator.train_steps(*call) for call in tqdm(calls, leave=False, **BAR)]
-        some_x = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH)
-        some_y = y[:ACCURACY_BATCHES].ravel()
-        accuracy = np.mean((np.asarray(discriminator.prob_real(some_x)) > 0.5) == some_y)
-        run.measure(stage, epoch, dis_loss=np.mean(np.concatenate(losses)), dis_accuracy=accuracy)
 
-    with FileLock(LOCK_FILE, timeout=0):  # one run at a time in a folder
-        run = Run(now, data, generator=generator, discriminator=discriminator, rollout=rollout)
+        learned = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH)
+        num = min(len(learned) // 2, len(data.held_out))
+        with generator.drawing_by(2**32 * seeds["accuracy"] + index):
+            new = generator.sample(num).numpy()
+        unseen = np.concatenate([rng.choice(data.held_out, num, replace=False), new])
+        run.measure(
+            stage,
+            epoch,
+            dis_loss=np.mean(np.concatenate(losses)),
+            dis_accuracy=accuracy(learned, y[:ACCURACY_BATCHES].ravel()),
+            dis_accuracy_unseen=accuracy(unseen, np.repeat([1, 0], num)),
+        )
 
-        for epoch in run.epochs("mle", PRE_EPOCH_NUM, "pre-training..."):
-            steps = tqdm(pieces(data.positives, BATCH_SIZE), leave=False, **BAR)
-            losses = [generator.pretrain_step(x) for x in steps]
-            run.measure("mle", epoch, mle_loss=np.mean(losses))
-            if epoch % EVAL_EVERY == 0:
-                evaluate("mle", epoch)
+    def accuracy(x, y):
+        """The share of the sequences x [N, T] that the discriminator labels as y [N] does."""
+        return np.mean((np.asarray(discriminator.prob_real(x)) > 0.5) == y)
 
-        for index in run.epochs("discriminator", DIS_PRETRAIN_ROUNDS):
-            train_discriminator("discriminator", index, index)
+    for epoch in run.epochs("mle", PRE_EPOCH_NUM, "pre-training..."):
+        losses = []
+        for x in tqdm(pieces(data.positives, BATCH_SIZE), leave=False, **BAR):
+            losses.append(generator.pretrain_step(x))
+        run.measure("mle", epoch, mle_loss=np.mean(losses))
+        if epoch % EVAL_EVERY == 0:
+            evaluate("mle", epoch)
 
-        for epoch in run.epochs("adversarial", TOTAL_BATCH, "adversarial training..."):
-            if epoch == 0:
-                rollout.reset()
-            for _ in range(G_STEPS):
-                samples = generator.sample(BATCH_SIZE)
-                rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
-                loss = generator.reinforce_step(samples, rewards)
-            run.measure("adversarial", epoch, pg_loss=loss, reward_mean=np.mean(rewards))
-            if epoch % EVAL_EVERY == 0 or epoch == TOTAL_BATCH - 1:
-                evaluate("adversarial", epoch)
-            rollout.update_params()
-            for step in range(D_STEPS):
-                index = DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step
-                train_discriminator("adversarial", epoch, index)
+    for index in run.epochs("discriminator", DIS_PRETRAIN_ROUNDS):
+        train_discriminator("discriminator", index, index)
 
-        generator.save(GENERATOR_FILE)
-        run.save(finished=True)
-    print(f"Done. The generator is in {GENERATOR_FILE}")
+    for epoch in run.epochs("adversarial", TOTAL_BATCH, "adversarial training..."):
+        if epoch == 0:
+            rollout.reset()
+        for _ in range(G_STEPS):
+            samples = generator.sample(BATCH_SIZE)
+            rewards = rollout.get_reward(samples, ROLLOUT_NUM, discriminator.prob_real)
+            loss = generator.reinforce_step(samples, rewards)
+        reward_mean = np.average(rewards, weights=generator.counted(samples))
+        run.measure("adversarial", epoch, pg_loss=loss, reward_mean=reward_mean)
+        if epoch % EVAL_EVERY == 0 or epoch == TOTAL_BATCH - 1:
+            evaluate("adversarial", epoch)
+        rollout.update_params()
+        for step in range(D_STEPS):
+            index = DIS_PRETRAIN_ROUNDS + epoch * D_STEPS + step
+            train_discriminator("adversarial", epoch, index)
 
 
 # --------------------------------------------------------------------------------------------------
-# The algorithm ends here. What follows checks and keeps a run, and shows it.
+# The algorithm ends here. What follows makes its data, checks and keeps a run, and shows it.
 
 LOG_FILE = "save/experiment-log.txt"
 METRICS_FILE = "save/metrics.csv"
@@ -191,9 +231,75 @@ CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run is resumed fr
 LOCK_FILE = "save/.lock"
 OUTPUTS = [LOG_FILE, METRICS_FILE, PICTURE_FILE, SETTINGS_FILE, POSITIVE_FILE, VOCABULARY_FILE]
 OUTPUTS += [NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, CHECKPOINT_FILE]
-STEPS_A_CALL = 26  # of the discriminator: a second on two cores, so that Ctrl-C works
-ACCURACY_BATCHES = 20  # of a set, on which dis_accuracy is measured
-BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
+SAVE_EVERY = 60  # seconds, at least, between two checkpoints of a stage
+
+
+def make_seeds(seed):
+    """{name: seed} of all that is random in a run."""
+    names = "data", "generator", "discriminator", "sets", "evaluation", "accuracy"
+    return dict(zip(names, np.random.SeedSequence(seed).generate_state(len(names)).tolist()))
+
+
+def whole_batches(num, batch_size):
+    """The largest number of sequences, at most num, that makes whole batches."""
+    return num // batch_size * batch_size
+
+
+def make_data(constants, words=None):
+    """The data of a run with these constants, {name: value}: a Text, or else an Oracle.
+
+    words: of a text, in place of its most frequent ones. What the driver asks of data:
+
+      vocab_size, words: V, and the words of a text, None with an oracle
+      end: the number that ends a sequence; None where all are of one length
+      positives, held_out: real sequences to learn from, and unseen ones, int32 [N, T] each
+      num_eval: how many sequences the generator draws for an evaluation
+      measure(generator, samples): {name: value} of an evaluation; logged: the name for the log
+      bleu_orders: which BLEU an evaluation has
+      nll_of_random_tokens: nats per token; ten times as much means divergence
+    """
+    c, seed = constants, make_seeds(constants["SEED"])["data"]
+    if c["TEXT_FILE"]:
+        files = c["TEXT_FILE"], c["TEST_FILE"]
+        return Text(*files, c["VOCAB_SIZE"], c["SEQ_LENGTH"], seed, words)
+    sizes = c["VOCAB_SIZE"], c["EMB_DIM"], c["HIDDEN_DIM"]
+    num = whole_batches(c["GENERATED_NUM"], c["BATCH_SIZE"])
+    return Oracle(c["TARGET_FILE"], sizes, c["SEQ_LENGTH"], c["START_TOKEN"], num, seed)
+
+
+def initial_words():
+    """The words of INITIAL_GENERATOR, with which a text begins; None where it has none."""
+    if INITIAL_GENERATOR is None:
+        return None
+    check_file("INITIAL_GENERATOR")
+    _, about = read_model(INITIAL_GENERATOR)
+    return about.get("words")
+
+
+@contextlib.contextmanager
+def constants_of(model, names):
+    """Say in an InputError which model's constants are meant."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{names} (constants of {model}): {error}") from None
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Hold the lock of a file; OSError if another run has it, or if files cannot be locked."""
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(f"another run is under way in this folder ({path})") from None
+    except (OSError, NotImplementedError) as error:
+        what = f"cannot be locked, so that no second run can be kept out: {error}"
+        raise OSError(f"{path}: {what}. Run in a folder on another disk") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Run:
@@ -201,7 +307,7 @@ class Run:
 
     def __init__(self, now, data, **models):
         """Resume the run in save/, or begin one; `now` are its settings."""
-        self.most = 10 * np.log(data.vocab_size)  # an NLL above it means divergence
+        self.most = 10 * data.nll_of_random_tokens  # an NLL above it means divergence
         self.variables = {}
         for model_name, model in models.items():
             self.variables |= {f"{model_name}/{name}": v for name, v in model.state().items()}
@@ -212,9 +318,10 @@ class Run:
                 raise InputError(f"{CHECKPOINT_FILE}: expected the state of these models")
             for name, variable in self.variables.items():
                 variable.assign(arrays[name])
+            now |= {name: record["settings"].get(name) for name in INITIAL}
         else:
             keep_aside()
-            record = {"done": {}, "log": "", "rows": [], "seconds": 0.0}
+            record = {"done": {}, "log": "", "rows": [], "seconds": 0.0, "words": data.words}
         self.record = record | {"settings": now}
         self.started = time.monotonic() - record["seconds"]
         self.save()
@@ -223,21 +330,28 @@ class Run:
         if data.words:
             write_file(VOCABULARY_FILE, "\n".join([*data.words, ""]))
         write_file(LOG_FILE, record["log"])
-        done = ", ".join(f"{stage} {number}" for stage, number in record["done"].items())
+        done = ", ".join(f"{stage} {number}" for stage, number in record["done"].items() if number)
         state = f"resumed after {done}" if done else "a new run"
         gpus = len(tf.config.list_physical_devices("GPU"))
         print(f"SeqGAN, {state}, on {gpus} GPUs. Ctrl-C stops it, the same command resumes it.")
 
     def epochs(self, stage, number, heading=None):
-        """The epochs of a stage that are not done yet, each saved after the loop's body."""
-        done = self.record["done"].get(stage, 0)
-        if heading and done == 0 < number:
-            self.log(heading)
-        with tqdm(desc=stage, total=number, initial=done, unit="epoch", **BAR) as self.bar:
-            for epoch in range(done, number):
+        """The epochs of a stage that are not done yet. A stage is over when the next one begins,
+        even if its loop was left by `break`."""
+        done = self.record["done"]
+        if stage in list(done)[:-1]:
+            return
+        if stage not in done:
+            if heading and number:
+                self.log(heading)
+            done[stage] = 0
+            self.save()
+        with tqdm(desc=stage, total=number, initial=done[stage], unit="epoch", **BAR) as self.bar:
+            for epoch in range(done[stage], number):
                 yield epoch
-                self.record["done"][stage] = epoch + 1
-                self.save()
+                done[stage] = epoch + 1
+                if time.monotonic() - self.saved >= SAVE_EVERY:
+                    self.save()
                 self.bar.update()
 
     def measure(self, stage, epoch, **values):
@@ -280,6 +394,11 @@ class Run:
         data = io.BytesIO()
         np.savez(data, record=json.dumps(self.record), **arrays)
         write_file(CHECKPOINT_FILE, data.getvalue())
+        self.saved = time.monotonic()
+
+
+RECORD = {"settings": dict, "done": dict, "finished": bool, "log": str, "rows": list}
+RECORD |= {"seconds": float}  # what a checkpoint's record holds, and of which type
 
 
 def read_checkpoint():
@@ -287,57 +406,104 @@ def read_checkpoint():
     if not os.path.exists(CHECKPOINT_FILE):
         return None, {}
     try:
-        with np.load(CHECKPOINT_FILE) as file:
+        with np.load(CHECKPOINT_FILE, allow_pickle=False) as file:
             arrays = dict(file)
         record = json.loads(str(arrays.pop("record")))
-        return {n: record[n] for n in "settings done finished log rows seconds".split()}, arrays
+        wrong = [name for name, kind in RECORD.items() if not isinstance(record[name], kind)]
+        if wrong:
+            raise ValueError(f"{wrong} of its record")
+        return record | {"words": record.get("words")}, arrays
     except Exception:  # whatever a damaged file provokes in its reader
         raise InputError(f"{CHECKPOINT_FILE}: cannot be read; move it away to begin") from None
 
 
+INITIAL = ["INITIAL_GENERATOR", "content of INITIAL_GENERATOR"]
+
+
 def resumes(record, now):
-    """True: resume the run of a record; its TOTAL_BATCH may be any above the epochs done. False: it
-    is finished, begin a new one. InputError: it is unfinished, and another setting has changed."""
+    """Whether the settings `now` resume the run of a record; else they begin a new one.
+
+    True: it is unfinished, or TOTAL_BATCH is now above the epochs that it has done. False: it is
+    finished. InputError: it is unfinished, and a setting has changed that may not.
+    """
     was, done = record["settings"], record["done"].get("adversarial", 0)
-    changed = [name for name in was | now if was.get(name) != now.get(name)]
-    only_length = set(changed) <= {"TOTAL_BATCH"} and now["TOTAL_BATCH"] > done
+    changed = {name for name in was | now if was.get(name) != now.get(name)}
+    changed.discard("EVAL_EVERY")  # looking does not change a run
+    if now.get(INITIAL[1]) is None:  # a run that has begun can do without that file
+        changed -= set(INITIAL)
+    longer = now["TOTAL_BATCH"] > done
     if record["finished"]:
-        return only_length
-    if only_length or not changed:
+        return changed == {"TOTAL_BATCH"} and longer
+    if changed == {"TOTAL_BATCH"} and (longer or done == 0):
         return True
-    changes = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed]
+    if not changed:
+        return True
+    names = [name for name in was | now if name in changed]
+    changes = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in names]
     what = f"the run in {CHECKPOINT_FILE} is unfinished, and since then {', '.join(changes)}"
     raise InputError(f"{what}; put it back to resume, or delete that file to start afresh")
 
 
 def keep_aside():
     """Move the files of the run before to a new folder save/run-<time>, and say so."""
-    folder = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
-    for path in OUTPUTS:
-        if os.path.lexists(path):
-            os.makedirs(folder, exist_ok=True)
-            os.rename(path, path.replace("save", folder, 1))
-            print(f"{path}, of the run before, is moved to {folder}")
+    paths = [path for path in OUTPUTS if os.path.lexists(path)]
+    if not paths:
+        return
+    folder = first = f"save/run-{time.strftime('%Y-%m-%dT%H-%M-%S')}"
+    number = 1
+    while os.path.lexists(folder):  # of a run that was kept within the same second
+        number += 1
+        folder = f"{first}-{number}"
+    os.mkdir(folder)
+    for path in paths:
+        os.rename(path, path.replace("save", folder, 1))
+        print(f"{path}, of the run before, is moved to {folder}")
+
+
+PANELS = {  # of the learning curve, by the generator's epochs: {title: {metric: label}}
+    "nats per token": {
+        "nll_oracle": "NLL of its samples under the oracle",
+        "nll_test": "its NLL of unseen real sequences",
+        "entropy": "its entropy",
+    },
+    "nats per token: distance": {
+        "kl_generator_oracle": "KL(generator || oracle)",
+        "kl_oracle_generator": "KL(oracle || generator)",
+    },
+    "BLEU": {
+        **{f"bleu_{n}": f"BLEU-{n} against unseen sequences" for n in range(2, 6)},
+        **{f"self_bleu_{n}": f"Self-BLEU-{n}" for n in range(2, 6)},
+    },
+}
+ACCURACIES = {  # the last panel, by the discriminator's sets
+    "dis_accuracy": "on sequences just trained on",
+    "dis_accuracy_unseen": "on unseen real and new generated ones",
+}
 
 
 def draw_metrics(rows):
-    """Draw what the evaluations measured: NLLs and entropy; with an oracle divergences; BLEU."""
+    """Draw the generator's measures by epoch, and the discriminator's accuracies by set."""
     from matplotlib.figure import Figure  # its import takes a second, and a run can do without
 
-    rows = [row for row in rows if "nll_test" in row]
-    x = [row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial") for row in rows]
-    panels = {"NLL, entropy": ("nll", "entropy"), "divergence": "kl", "BLEU": ("bleu", "self")}
-    if TEXT_FILE:
-        del panels["divergence"]  # which nobody knows
-    figure = Figure(figsize=(8, 3 * len(panels)), layout="constrained")
-    for axes, label in zip(figure.subplots(len(panels), sharex=True), panels):
-        for name in rows[0]:
-            if name.startswith(panels[label]):
-                axes.plot(x, [row[name] for row in rows], ".-", label=name)
-        axes.axvline(PRE_EPOCH_NUM, color="gray", linestyle="--")
+    evaluations = [row for row in rows if "nll_test" in row]
+    sets = [row for row in rows if "dis_loss" in row]
+    epochs = [row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial") for row in evaluations]
+    panels = [(title, labels, evaluations, epochs, "epoch") for title, labels in PANELS.items()]
+    panels.append(("accuracy", ACCURACIES, sets, range(len(sets)), "set of negatives"))
+    panels = [panel for panel in panels if any(set(panel[1]) & set(row) for row in panel[2])]
+
+    figure = Figure(figsize=(9, 2.6 * len(panels)), layout="constrained")
+    grid = figure.subplots(len(panels), squeeze=False)
+    for axes, (title, labels, shown, x, unit) in zip(grid.flat, panels):
+        for name, label in labels.items():
+            if name in shown[0]:
+                axes.plot(x, [row[name] for row in shown], ".-", label=label)
+        start = DIS_PRETRAIN_ROUNDS if labels is ACCURACIES else PRE_EPOCH_NUM
+        axes.axvline(start, color="gray", linestyle="--", label="adversarial training begins")
+        axes.set(xlabel=unit, ylabel=title)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        axes.set(xlabel="epoch: MLE, then adversarial training", ylabel=label)
-        axes.set_ylim(bottom=0 if label == "divergence" else None)
+        if title != "BLEU" and labels is not PANELS["nats per token"]:
+            axes.set_ylim(bottom=0)
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=150)
     write_file(PICTURE_FILE, data.getvalue())
@@ -346,24 +512,50 @@ def draw_metrics(rows):
 def settings():
     """The constants, those of the driver checked, and the beginning of each used file's SHA-256."""
     values = {name: globals()[name] for name in CONSTANTS}
-    for name in "BATCH_SIZE DIS_BATCH_SIZE DIS_EPOCHS G_STEPS ROLLOUT_NUM EVAL_EVERY".split():
+    counts = "EMB_DIM HIDDEN_DIM SEQ_LENGTH BATCH_SIZE DIS_BATCH_SIZE DIS_EPOCHS G_STEPS "
+    for name in (counts + "ROLLOUT_NUM EVAL_EVERY").split():
         check_numbers(1, 10**7, **{name: values[name]})
     for name in "PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS".split():
         check_numbers(0, 10**7, **{name: values[name]})
+    check_numbers(2, 10**7, VOCAB_SIZE=VOCAB_SIZE)
     check_numbers(0, 2**64 - 1, SEED=SEED)
     check_numbers(max(2, BATCH_SIZE), 10**7, GENERATED_NUM=GENERATED_NUM)
+    if os.path.lexists("save") and not os.path.isdir("save"):
+        raise InputError(f"save: expected a folder, found something else in {os.getcwd()}")
     files = ["TARGET_FILE"] if TEXT_FILE is None and TEST_FILE is None else ["TEXT_FILE"]
-    files += [name for name in ("TEST_FILE", "INITIAL_GENERATOR") if values[name] is not None]
-    outputs = [os.path.realpath(output) for output in OUTPUTS]
+    files += ["TEST_FILE"] if TEST_FILE is not None else []
     for name in files:
-        path = values[name]
-        if not os.path.isfile(str(path)) or os.path.realpath(path) in outputs:
-            found = f"{path!r}, sought in {os.getcwd()}"
-            raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
-        values[f"content of {name}"] = hashlib.sha256(np.fromfile(path, np.uint8)).hexdigest()[:16]
+        check_file(name)
+        values[f"content of {name}"] = content(values[name])
+    found = INITIAL_GENERATOR is not None and os.path.isfile(str(INITIAL_GENERATOR))
+    values["content of INITIAL_GENERATOR"] = content(INITIAL_GENERATOR) if found else None
     # NumPy's numbers are as good as Python's, and a path is text.
     text = json.dumps(values, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
     return json.loads(text)  # as a record gives them back
+
+
+def check_file(name):
+    """Raise InputError unless the constant of this name is the path of a file to read."""
+    path = globals()[name]
+    outputs = [os.path.realpath(output) for output in OUTPUTS]
+    fits = isinstance(path, (str, os.PathLike)) and os.path.isfile(path)
+    if not fits or os.path.realpath(path) in outputs:
+        found = f"{path!r}, sought in {os.getcwd()}"
+        raise InputError(f"{name}: expected a file, and none that a run writes, found {found}")
+
+
+def content(path):
+    """The beginning of a file's SHA-256."""
+    return hashlib.sha256(np.fromfile(path, np.uint8)).hexdigest()[:16]
+
+
+def check_batches(data):
+    """Raise InputError unless BATCH_SIZE and DIS_BATCH_SIZE fit the data."""
+    set_size = min(whole_batches(GENERATED_NUM, BATCH_SIZE), len(data.positives))
+    if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
+        what = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
+        what += f" and GENERATED_NUM = {GENERATED_NUM}, found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
+        raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {what}")
 
 
 if __name__ == "__main__":
@@ -379,12 +571,12 @@ if __name__ == "__main__":
     sys.unraisablehook = again
     try:
         main()
-    except Timeout:
-        sys.exit(f"sequence_gan.py: another run is under way in this folder ({LOCK_FILE})")
     except (InputError, FloatingPointError, OSError) as error:
+        called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, InputError) and "train" in called:
+            raise  # a slip in the training loops, whose place must be shown
         sys.exit(f"sequence_gan.py: {error}")
     except (MemoryError, tf.errors.ResourceExhaustedError):
         sys.exit("sequence_gan.py: these constants or files need more memory than there is")
     except KeyboardInterrupt:
-        print("\nStopped: the same command resumes it after the last finished epoch")
         sys.exit(130)

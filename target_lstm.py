@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from generator import LSTM, check_params, param_shapes, read_model
+from dataloader import InputError
+from generator import LSTM, param_shapes, read_model
 
 
 class Oracle(LSTM):
@@ -20,9 +21,15 @@ class Oracle(LSTM):
     logged = "nll_oracle"  # the measure that the log holds
 
     def __init__(self, path, sizes, sequence_length, start_token, num, seed):
-        params = check_params(read_model(path)[0], sizes, path)
-        super().__init__(params, sequence_length, start_token, seed=seed)
+        params, _ = read_model(path)
+        super().__init__(params, sequence_length, start_token, seed=seed, source=path)
+        if self.sizes != tuple(sizes):
+            what = f"VOCAB_SIZE, EMB_DIM, HIDDEN_DIM of {tuple(sizes)}, found {self.sizes}"
+            raise InputError(f"{path}: expected an oracle with {what}")
         self.num_eval = num  # sequences drawn for an evaluation
+        # Divergence is told by the NLL of random tokens, which a sharp oracle has far above ln V.
+        random = np.random.default_rng(seed).integers(0, self.vocab_size, [1280, sequence_length])
+        self.nll_of_random_tokens = max(np.log(self.vocab_size), self.nll(random))
         self.positives = self.sample(num).numpy()
         self.held_out = self.sample(num).numpy()
         self.entropy = self.nll(self.held_out)

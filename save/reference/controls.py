@@ -1,15 +1,17 @@
 """Does the discriminator teach the generator anything? Its rewards against the same ones permuted.
 
-python save/reference/controls.py 1 2 3    runs these seeds, but for what controls.csv has
-python save/reference/controls.py          prints the tables and draws the picture of controls.csv
+python save/reference/controls.py 1 2 3            runs these seeds, but for what controls.csv has
+python save/reference/controls.py                  prints the tables and draws controls.png
+python save/reference/controls.py full ORACLE 1    runs P at full size, with an oracle's file
 
 From the project's root. The size is that of the README's trial. Each seed has one MLE and one
 pre-training of the discriminator; from that same state each condition goes on for 16 adversarial
 epochs. A condition's rows are appended when its run is at its end. It can be stopped at any time;
-what it has not appended yet, it runs again.
+what it has not appended yet, it runs again. At full size it goes on with its run, in save/full/.
 """
 
 import csv
+import itertools
 import os
 import shutil
 import sys
@@ -25,48 +27,63 @@ TRIAL = {
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [50, 50, 50, 50, 50],
     "D_STEPS": 1,
-    "EVAL_EVERY": 1,
+    "EVAL_EVERY": 5,  # of MLE; each adversarial epoch is evaluated
 }
 COLUMNS = (
     "start seed condition stage epoch nll_oracle nll_test entropy kl_generator_oracle "
-    "kl_oracle_generator self_bleu_2 reward_mean gradient_norm"
+    "kl_oracle_generator self_bleu_2 reward_mean gradient_norm dis_accuracy dis_accuracy_unseen"
 ).split()
 
 
-def as_they_are(rewards, rng):
+def as_they_are(rewards, order):
     return rewards
 
 
-def permuted(rewards, rng):
-    return rng.permutation(rewards)  # whole rows: same sizes, tail and positions
+def shuffled(rewards, order):
+    return rewards[order]  # whole rows: same sizes, tail and positions
 
 
-def mean_alone(rewards, rng):
+def mean_alone(rewards, order):
     return np.tile(np.mean(rewards, axis=0), [len(rewards), 1])
 
 
-def centred(rewards, rng):
+def centred(rewards, order):
     return rewards - np.mean(rewards, axis=0)
 
 
-def centred_permuted(rewards, rng):
-    return rng.permutation(rewards - np.mean(rewards, axis=0))
+def centred_shuffled(rewards, order):
+    return centred(rewards, order)[order]
+
+
+def none_at_all(rewards, order):
+    return 0 * rewards
 
 
 CONDITIONS = {
     "D": as_they_are,
-    "P": permuted,
+    "P": shuffled,
     "M": mean_alone,
     "Dc": centred,
-    "Pc": centred_permuted,
+    "Pc": centred_shuffled,
     "D, no clip": as_they_are,
-    "P, no clip": permuted,
+    "P, no clip": shuffled,
+    "more MLE": none_at_all,  # a step of MLE in place of each step of policy gradient
 }
 STARTS = {
     "MLE 26": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 5},
     "MLE 6": {"PRE_EPOCH_NUM": 6, "DIS_PRETRAIN_ROUNDS": 5},
     "50 sets": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 50},
     "150 sets": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 150},  # rewards of 0.006 at first
+    "MLE 26, new": {"PRE_EPOCH_NUM": 26, "DIS_PRETRAIN_ROUNDS": 5},  # new real sequences in a set
+    "MLE 6, new": {"PRE_EPOCH_NUM": 6, "DIS_PRETRAIN_ROUNDS": 5},
+    "MLE 6, small steps": {
+        "PRE_EPOCH_NUM": 6,
+        "DIS_PRETRAIN_ROUNDS": 5,
+        "GEN_ADVERSARIAL_LEARNING_RATE": 0.001,
+        "G_STEPS": 10,
+        "ROLLOUT_NUM": 4,
+    },
+    "MLE at 0.001": {"PRE_EPOCH_NUM": 61, "DIS_PRETRAIN_ROUNDS": 0, "GEN_LEARNING_RATE": 0.001},
 }
 PLAN = [  # start, conditions that go on from it, seeds that have them; what decides comes first
     ("MLE 26", ["D", "P"], range(1, 21)),
@@ -76,6 +93,13 @@ PLAN = [  # start, conditions that go on from it, seeds that have them; what dec
     ("50 sets", ["D", "P"], range(1, 6)),
     ("MLE 26", ["M"], range(1, 21)),
     ("150 sets", ["D", "P"], range(1, 6)),
+    # What follows was planned later, before any of it had run. It decides by Pc - Dc in
+    # kl_generator_oracle, from both starts with new real sequences in each set.
+    ("MLE 6", ["Pc"], range(1, 21)),
+    ("MLE 6, new", ["Dc", "Pc"], range(1, 21)),
+    ("MLE 26, new", ["Dc", "Pc"], range(1, 21)),
+    ("MLE 6, small steps", ["Dc", "Pc", "more MLE"], range(1, 11)),
+    ("MLE at 0.001", [], range(1, 4)),
 ]
 DECIDING = ["kl_generator_oracle", "nll_oracle", "entropy", "kl_oracle_generator"]
 MEASURES = [*DECIDING, "self_bleu_2", "reward_mean", "gradient_norm"]
@@ -90,29 +114,68 @@ COMPARISONS = [  # the first line was planned; Holm's correction is over the pai
 EQUIVALENT = 0.04  # differences in nats that do not matter
 
 
-def controlled(condition, seed, notes):
+def controlled(condition, notes):
     """A Rollout whose rewards the condition changes. It notes their mean before that, and the norm
     of the gradient, before it is clipped, after it."""
     import tensorflow as tf
 
+    import sequence_gan
     from rollout import Rollout
-
-    rng = np.random.default_rng([seed, list(CONDITIONS).index(condition)])
 
     class Controlled(Rollout):
         def __init__(self, generator, update_rate):
             super().__init__(generator, update_rate)
             if condition.endswith("no clip"):
-                generator.grad_clip = 1e9
+                generator.grad_clip.assign(1e9)
+            if condition == "more MLE":
+                generator.reinforce_step = more_mle(generator)
 
         def get_reward(self, x, rollout_num, score):
+            sequence_gan.EVAL_EVERY = 1  # from here on; it does not change a run
             found = super().get_reward(x, rollout_num, score)
-            rewards = np.float32(CONDITIONS[condition](found, rng))
+            rewards = np.float32(CONDITIONS[condition](found, new_order(x)))
             norm = self.generator.gradients(tf.constant(x), tf.constant(rewards))[2]
             notes.append({"reward_mean": np.mean(found), "gradient_norm": float(norm)})
             return rewards
 
     return Controlled
+
+
+def new_order(x):
+    """A random order of the sequences x [B, T] in which none keeps its place, drawn by x: so a run
+    that is resumed shuffles alike."""
+    rng = np.random.default_rng(np.ravel(x))
+    circle = rng.permutation(len(x))
+    order = np.empty_like(circle)
+    order[circle] = np.roll(circle, 1)
+    return order
+
+
+def more_mle(generator):
+    """A reinforce_step that does a step of MLE instead, with the adversarial learning rate."""
+    from dataloader import pieces
+
+    batches = itertools.cycle(pieces(np.loadtxt("save/real_data.txt", np.int32), 64))
+
+    def step(x, rewards):
+        real = next(batches)
+        weight = np.full(real.shape, 1 / real.size, np.float32)
+        return generator._update(real, weight, generator.reinforce_optimizer)
+
+    return step
+
+
+def with_new_sequences(oracle):
+    """labelled_batches of new sequences of an oracle in place of the positives."""
+    import dataloader
+
+    def labelled_batches(positives, negatives, batch_size, rng):
+        with oracle.drawing_by(int(rng.integers(2**63))):
+            new = oracle.sample(len(positives)).numpy()
+        return original(new, negatives, batch_size, rng)
+
+    original = dataloader.labelled_batches
+    return labelled_batches
 
 
 def run(folder, **names):
@@ -121,10 +184,14 @@ def run(folder, **names):
 
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
-    vars(sequence_gan).update(TRIAL, **names)
+    vars(sequence_gan).update(names)
     sequence_gan.main()
+    epochs = {}  # all that is measured in an epoch, its set included
     with open("save/metrics.csv", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["nll_oracle"]]
+        for row in csv.DictReader(file):
+            epoch = epochs.setdefault((row["stage"], row["epoch"]), {})
+            epoch |= {name: value for name, value in row.items() if value}
+    return [row for row in epochs.values() if "nll_oracle" in row]
 
 
 def append(rows, **same):
@@ -137,24 +204,27 @@ def append(rows, **same):
         writer.writerows(row | same for row in rows)
 
 
-def seldom(generator, update_rate):
-    """A Rollout for MLE, which is evaluated in every fifth epoch: that does not change a run."""
+def run_seed(seed, start, conditions):
+    """Run those of the conditions from a start that controls.csv does not have."""
+    import dataloader
     import sequence_gan
     from rollout import Rollout
 
-    sequence_gan.EVAL_EVERY = 5  # after the settings were recorded
-    return Rollout(generator, update_rate)
-
-
-def run_seed(seed, start, conditions):
-    """Run those of the conditions from a start that controls.csv does not have."""
     done = {row["condition"] for row in read() if (row["start"], row["seed"]) == (start, str(seed))}
     conditions = [name for name in conditions if name not in done]
-    constants = STARTS[start] | {"SEED": seed}
+    if not conditions and "MLE" in done:
+        return
+    usual = {"GEN_ADVERSARIAL_LEARNING_RATE": None, "G_STEPS": 1, "ROLLOUT_NUM": 16}
+    usual |= {"GEN_LEARNING_RATE": 0.01}
+    constants = TRIAL | usual | STARTS[start] | {"SEED": seed}
+    labelled_batches = dataloader.labelled_batches
+    if start.endswith("new"):
+        oracle = sequence_gan.make_data(vars(sequence_gan) | constants)
+        dataloader.labelled_batches = with_new_sequences(oracle)
     folder = ROOT / "save/controls" / f"{start}, seed {seed}"
-    if conditions and not folder.exists():
+    if not folder.exists():
         begun = folder.with_suffix(".begun")
-        rows = run(begun, Rollout=seldom, TOTAL_BATCH=0, **constants)
+        rows = run(begun, Rollout=Rollout, TOTAL_BATCH=0, **constants)
         if "MLE" not in done:
             append(rows, start=start, seed=seed, condition="MLE")
         begun.rename(folder)
@@ -163,13 +233,20 @@ def run_seed(seed, start, conditions):
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(folder / "save", copy / "save")
         notes = []
-        names = {"Rollout": controlled(condition, seed, notes), "TOTAL_BATCH": 16}
-        rows = run(copy, **names, **constants)
+        rows = run(copy, Rollout=controlled(condition, notes), **constants | {"TOTAL_BATCH": 16})
         rows = [row for row in rows if row["stage"] == "adversarial"]
-        rows = [row | note for row, note in zip(rows, notes, strict=True)]
+        last_of_epoch = notes[constants["G_STEPS"] - 1 :: constants["G_STEPS"]]
+        rows = [row | note for row, note in zip(rows, last_of_epoch, strict=True)]
         append(rows, start=start, seed=seed, condition=condition)
         os.chdir(folder)
         shutil.rmtree(copy)
+    dataloader.labelled_batches = labelled_batches
+
+
+def run_full_size(oracle, seed):
+    """Run the whole experiment with shuffled rewards, or go on with it."""
+    folder = ROOT / "save/full" / f"{oracle.stem}, seed {seed}"
+    run(folder, TARGET_FILE=str(oracle), SEED=seed, Rollout=controlled("P", []))
 
 
 def read():
@@ -327,6 +404,8 @@ def draw(rows):
 
 def main():
     sys.path.insert(0, str(ROOT))
+    if sys.argv[1:2] == ["full"]:
+        return run_full_size(Path(sys.argv[2]).resolve(), int(sys.argv[3]))
     seeds = [int(argument) for argument in sys.argv[1:]]
     if not set(seeds) <= set(range(1, 21)):
         sys.exit(f"controls.py: expected seeds from 1 to 20, found {seeds}")

@@ -1,0 +1,147 @@
+"""What does the discriminator learn, and what does it only remember? From the project's root:
+
+python save/reference/memory.py trial 1 2 3    trains the trial's CNN, with these seeds
+python save/reference/memory.py default 1      trains the CNN of the default run
+python save/reference/memory.py                prints the table of memory.csv
+
+A discriminator is trained on 50 sets, as in the experiment, against a generator that stays as it
+is: generator-mle.npz. Half of a set are new sequences of the generator. The other half are real
+sequences: the 9,984 that the generator was trained on, the same in each set; or drawn from ten
+times as many; or new ones in each set. It can be stopped at any time, and goes on from there.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent.resolve()
+ROOT = HERE.parent.parent
+RESULTS = HERE / "memory.csv"
+NUM = 9984  # real sequences in a set, and as many generated ones
+MEASURED = [1, 2, 3, 4, 5, 10, 15, 20, 30, 40, 50]  # sets after which it is measured
+CNNS = {
+    "trial": {"filter_sizes": [1, 2, 3, 4, 5], "num_filters": [50, 50, 50, 50, 50]},
+    "default": {
+        "filter_sizes": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20],
+        "num_filters": [100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160],
+    },
+}
+REAL = ["the same", "of ten times as many", "new in each set"]
+COLUMNS = "cnn real seed set real_learned real_unseen generated auc_learned auc_unseen".split()
+
+
+def auc(positives, negatives):
+    """The probability that a score of positives is above one of negatives; ties count one half."""
+    negatives = np.sort(negatives)
+    below = np.searchsorted(negatives, positives, "left")
+    not_above = np.searchsorted(negatives, positives, "right")
+    return np.mean(below + not_above) / (2 * len(negatives))
+
+
+def measure(discriminator, learned, unseen, generated):
+    """{column: value}: the shares that are taken for real, and both AUCs against the generated."""
+    scores = [discriminator.prob_real(x).numpy() for x in (learned, unseen, generated)]
+    names = "real_learned", "real_unseen", "generated"
+    row = {name: f"{np.mean(score > 0.5):.4f}" for name, score in zip(names, scores)}
+    row["auc_learned"] = f"{auc(scores[0], scores[2]):.4f}"
+    row["auc_unseen"] = f"{auc(scores[1], scores[2]):.4f}"
+    return row
+
+
+def drawn(model, seed):
+    """NUM sequences of a model, the same for the same seed."""
+    with model.drawing_by(seed):
+        return model.sample(NUM).numpy()
+
+
+def train(cnn, real, seed):
+    """Train a discriminator on 50 sets, and append a row to memory.csv for each measurement."""
+    from dataloader import labelled_batches
+    from discriminator import Discriminator
+    from generator import load
+    from target_lstm import Oracle
+
+    generator = load(HERE / "generator-mle.npz")
+    # As in the run that the generator is of, which had SEED = 88.
+    data_seed = int(np.random.SeedSequence(88).generate_state(1)[0])
+    oracle = Oracle(ROOT / "save/target_params.npz", (5000, 32, 32), 20, 0, NUM, data_seed)
+    pool = oracle.positives
+    if real == "of ten times as many":
+        pool = np.concatenate([pool, *(drawn(oracle, 1000 + n) for n in range(9))])
+    discriminator = Discriminator(20, 5000, 64, **CNNS[cnn], seed=seed)
+    checkpoint = ROOT / f"save/memory, {cnn}, {real}, {seed}.npz"
+    begin = 1
+    if checkpoint.exists():
+        with np.load(checkpoint) as arrays:
+            begin = 1 + int(arrays["set"])
+            for name, variable in discriminator.state().items():
+                variable.assign(arrays[name])
+
+    for number in range(begin, max(MEASURED) + 1):
+        rng = np.random.default_rng([seed, number])
+        learned = rng.choice(pool, NUM, replace=False)
+        if real == "new in each set":
+            learned = drawn(oracle, 2000 + number)
+        x, y = labelled_batches(learned, drawn(generator, 3000 + number), 64, rng)
+        for _ in range(3):
+            for start in range(0, len(x), 26):
+                discriminator.train_steps(x[start : start + 26], y[start : start + 26])
+        if number in MEASURED:
+            row = measure(discriminator, learned, oracle.held_out, drawn(generator, 4000 + number))
+            row |= {"cnn": cnn, "real": real, "seed": seed, "set": number}
+            print(row, flush=True)
+            append(row)
+        state = {name: variable.numpy() for name, variable in discriminator.state().items()}
+        beside = checkpoint.with_suffix(".tmp.npz")
+        np.savez(beside, set=number, **state)
+        beside.replace(checkpoint)
+
+
+def append(row):
+    is_new = not RESULTS.exists()
+    with open(RESULTS, "a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def read():
+    """The rows of memory.csv; what was measured twice, as a run was stopped, counts once."""
+    if not RESULTS.exists():
+        return []
+    with open(RESULTS, newline="") as file:
+        rows = csv.DictReader(file)
+        return list({tuple(row[name] for name in COLUMNS[:4]): row for row in rows}.values())
+
+
+def print_table(rows):
+    """Means over the seeds."""
+    print("| CNN, real sequences | after set | taken for real: learned, unseen, generated | AUC |")
+    groups = {}
+    for row in rows:
+        if int(row["set"]) in (1, 2, 5, 10, 20, 50):
+            groups.setdefault((row["cnn"], row["real"], row["set"]), []).append(row)
+    for (cnn, real, number), group in groups.items():
+        means = {name: np.mean([float(row[name]) for row in group]) for name in COLUMNS[4:]}
+        cells = [f"{value:.2f}" for value in means.values()]
+        print(f"| {cnn}, {real} | {number} | {len(group)} | {' | '.join(cells)} |")
+
+
+def main():
+    sys.path.insert(0, str(ROOT))
+    if not sys.argv[1:]:
+        return print_table(read())
+    if sys.argv[1] not in CNNS or not sys.argv[2:]:
+        sys.exit(f"memory.py: expected one of {list(CNNS)}, and seeds, found {sys.argv[1:]}")
+    for seed in map(int, sys.argv[2:]):
+        for real in REAL:
+            last = {"cnn": sys.argv[1], "real": real, "seed": str(seed), "set": "50"}
+            if not any(last.items() <= row.items() for row in read()):
+                train(sys.argv[1], real, seed)
+
+
+if __name__ == "__main__":
+    main()
