@@ -1,12 +1,20 @@
 """Data: a text of one's own, batches, BLEU, checks, files. N = any number, T = sequence length."""
 
 import collections
+import importlib.util
 import itertools
 import numbers
 import os
 from pathlib import Path
 
 import numpy as np
+
+# For TensorFlow, which is imported after this.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+backend = os.environ.get("MPLBACKEND", "").removeprefix("module://").split(".")[0]
+if "module://" in os.environ.get("MPLBACKEND", "") and not importlib.util.find_spec(backend):
+    del os.environ["MPLBACKEND"]  # a notebook's, which this Python lacks; Keras would stumble
 
 END, UNKNOWN = 0, 1  # numbers of the two marks that are added to the words of a text
 MARKS = ["<end>", "<unknown>"]
@@ -50,7 +58,7 @@ class Text:
         self.nll_of_random_tokens = np.log(self.vocab_size)
         self.positives = self._numbers(lines, sequence_length)
         self.held_out = self._numbers(test, sequence_length)
-        self._report(text_file, lines, test, counts, advised=words is None)
+        self._report(text_file, lines, test, counts)
         if (self.positives <= UNKNOWN).all():
             raise InputError(f"{text_file}: none of its words is among those known")
         if (self.held_out <= UNKNOWN).all():
@@ -63,7 +71,7 @@ class Text:
             row[: len(line)] = [number.get(word, UNKNOWN) for word in line[:sequence_length]]
         return x
 
-    def _report(self, path, lines, test, counts, advised):
+    def _report(self, path, lines, test, counts):
         """Print how many lines there are, and what else is worth knowing of the text."""
         print(f"{path}: {len(lines)} lines to learn, {len(test)} held out")
         length = self.positives.shape[1]
@@ -78,25 +86,20 @@ class Text:
         if unknown:
             share = sum(counts[word] for word in unknown) / sum(counts.values())
             print(f"  {len(unknown)} of {len(counts)} words are unknown, {share:.1%} of the text.")
-            if advised:
-                print(f"  All would be known with VOCAB_SIZE = {len(counts) + len(MARKS)}.")
-        single = sum(len(line) == 1 for line in lines)
-        if single > len(lines) / 2 and len(counts) > len(lines) / 2:
-            print("  Most lines are one word, and words seldom recur. If characters are to be")
-            print("  learned, README.md, 'A text of your own', shows how to take lines apart.")
-
         known = {tuple(line) for line in lines}
-        repeated = len(lines) - len(known)
-        if repeated > len(lines) / 10:
-            print(f"  {repeated} of the lines to learn are repeats.")
         learned = sum(tuple(line) in known for line in test)
         if learned > len(test) / 10:
             print(f"  {learned} of the held-out lines are also among those to learn.")
-        for place, where in (0, "begins with"), (-1, "ends in"):
-            found = collections.Counter(line[place] for line in lines)
-            word, count = found.most_common(1)[0]
-            if count > 0.9 * len(lines) and len(word) > 1:
-                print(f"  Nearly every line {where} {word!r}. Without it measures say more.")
+
+        first = [line[0] for line in lines]
+        last = [line[-1] for line in lines]
+        twice = [line[-1] for line in lines if line[-2:-1] == line[-1:]]
+        for ends, what in (first, "begin with"), (last, "end in"), (twice, "end in a run of"):
+            word, count = collections.Counter(ends).most_common(1)[0] if ends else ("", 0)
+            if count > 0.9 * len(lines) or (ends is twice and count > 0.1 * len(lines)):
+                print(
+                    f"  {count} lines {what} {word!r}. If that is a mark or padding, leave it out."
+                )
 
     def measure(self, generator, samples):
         """{name: value} in nats per token; samples, int [N, T], are the generator's own."""
@@ -111,6 +114,9 @@ def read_lines(path):
             words = line.decode("utf-8-sig").split()
         except UnicodeDecodeError:
             raise InputError(f"{path}, line {number}: expected UTF-8, found {line!r:.60}") from None
+        if b"\0" in line:
+            what = f"expected UTF-8, found bytes of 0, as UTF-16 has them: {line!r:.60}"
+            raise InputError(f"{path}, line {number}: {what}")
         marks = sorted(set(MARKS) & set(words))
         if marks:
             raise InputError(f"{path}, line {number}: expected no {marks[0]}, which is added")

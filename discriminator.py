@@ -2,10 +2,12 @@
 B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of filters in all."""
 
 import numpy as np
-import tensorflow as tf
 
 from dataloader import InputError, check_floats, check_numbers, check_tokens, pieces
 from generator import Adam, Fixed
+
+# isort: split
+import tensorflow as tf
 
 # On a GPU launching small kernels would take most of a step; on a CPU XLA takes 1.7 times as long.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))

@@ -9,9 +9,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-import dataloader
+import dataloader  # before TensorFlow, as it sets its environment
 from dataloader import (
     END,
     MARKS,
@@ -23,6 +22,9 @@ from dataloader import (
     pieces,
     write_file,
 )
+
+# isort: split
+import tensorflow as tf
 
 tf.config.experimental.enable_tensor_float_32_execution(False)  # as in the authors' program
 

@@ -19,17 +19,16 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+import dataloader  # before TensorFlow, as it sets its environment
+
 if __name__ == "__main__":
     print("SeqGAN: loading TensorFlow ...", flush=True)
 
 import tensorflow as tf
 
-import dataloader
 from dataloader import Bleu, InputError, Text, check_numbers, pieces, token_text, write_file
 from discriminator import Discriminator, check_discriminator
-from generator import Generator, read_model
+from generator import Generator, load
 from rollout import Rollout
 from target_lstm import Oracle
 
@@ -87,10 +86,10 @@ def main():
     seeds = make_seeds(SEED)
     record, _ = read_checkpoint()
     begun = record is not None and resumes(record, now)
-    words = record["words"] if begun else initial_words()
+    words = record["words"] if begun else words_of_initial_generator()
     data = make_data(now, words)
 
-    with constants_of("the generator", "EMB_DIM, HIDDEN_DIM, SEQ_LENGTH, START_TOKEN, GEN_..."):
+    with constants_of("the generator, GEN_..."):
         generator = Generator(
             vocab_size=data.vocab_size,
             emb_dim=EMB_DIM,
@@ -105,9 +104,9 @@ def main():
         )
     if INITIAL_GENERATOR and not begun:
         generator.restore(INITIAL_GENERATOR)
-    with constants_of("the rollout policy", "ROLLOUT_..."):
+    with constants_of("the rollout policy, ROLLOUT_..."):
         rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
-    with constants_of("the discriminator", "SEQ_LENGTH, DIS_..."):
+    with constants_of("the discriminator, DIS_..."):
         discriminator = Discriminator(
             sequence_length=SEQ_LENGTH,
             vocab_size=data.vocab_size,
@@ -132,6 +131,10 @@ def main():
         generator.save(GENERATOR_FILE)
         run.save(finished=True)
     print(f"Done. The generator is in {GENERATOR_FILE}")
+    best = run.best()
+    if best:
+        print(f"That of the lowest test NLL, {best['nll_test']}, of {best['stage']} epoch", end=" ")
+        print(f"{best['epoch']}, is in {BEST_FILE}")
 
 
 def train(run, data, generator, discriminator, rollout, seeds):
@@ -155,6 +158,8 @@ def train(run, data, generator, discriminator, rollout, seeds):
         run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
         generator.save(GENERATOR_FILE)
+        if run.best() is run.rows[-1]:
+            generator.save(BEST_FILE)
         run.log(f"epoch:\t{epoch}\tnll:\t{values[data.logged]:g}")
         if data.words:
             tqdm.write(f"sample:\t{token_text(samples[:1], data.words).strip()}")
@@ -227,10 +232,11 @@ VOCABULARY_FILE = "save/vocabulary.txt"  # of a text: line number k is word numb
 NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
 EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
 GENERATOR_FILE = "save/generator.npz"  # the generator, of the latest evaluation or the end
+BEST_FILE = "save/generator-best.npz"  # the generator, of the evaluation of the lowest test NLL
 CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run is resumed from
 LOCK_FILE = "save/.lock"
 OUTPUTS = [LOG_FILE, METRICS_FILE, PICTURE_FILE, SETTINGS_FILE, POSITIVE_FILE, VOCABULARY_FILE]
-OUTPUTS += [NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, CHECKPOINT_FILE]
+OUTPUTS += [NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, BEST_FILE, CHECKPOINT_FILE]
 SAVE_EVERY = 60  # seconds, at least, between two checkpoints of a stage
 
 
@@ -267,22 +273,21 @@ def make_data(constants, words=None):
     return Oracle(c["TARGET_FILE"], sizes, c["SEQ_LENGTH"], c["START_TOKEN"], num, seed)
 
 
-def initial_words():
-    """The words of INITIAL_GENERATOR, with which a text begins; None where it has none."""
+def words_of_initial_generator():
+    """The words that a text begins with; None without an INITIAL_GENERATOR, or if it has none."""
     if INITIAL_GENERATOR is None:
         return None
     check_file("INITIAL_GENERATOR")
-    _, about = read_model(INITIAL_GENERATOR)
-    return about.get("words")
+    return load(INITIAL_GENERATOR, sequence_length=SEQ_LENGTH).words
 
 
 @contextlib.contextmanager
-def constants_of(model, names):
+def constants_of(model):
     """Say in an InputError which model's constants are meant."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{names} (constants of {model}): {error}") from None
+        raise InputError(f"{model}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -323,6 +328,7 @@ class Run:
             keep_aside()
             record = {"done": {}, "log": "", "rows": [], "seconds": 0.0, "words": data.words}
         self.record = record | {"settings": now}
+        self.rows = self.record["rows"]
         self.started = time.monotonic() - record["seconds"]
         self.save()
         write_file(SETTINGS_FILE, json.dumps(now, indent=1) + "\n")
@@ -364,20 +370,24 @@ class Run:
                 rate = "DIS_LEARNING_RATE" if "dis" in name else "GEN_LEARNING_RATE"
                 advice = f"Lower {rate} and delete {CHECKPOINT_FILE} to start afresh"
                 raise FloatingPointError(f"{what}; the log is kept. {advice}")
-        rows = self.record["rows"]
-        rows.append(row)
+        self.rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
-        columns = dict.fromkeys(name for row in rows for name in row)
+        columns = dict.fromkeys(name for row in self.rows for name in row)
         table = io.StringIO()
         writer = csv.DictWriter(table, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(self.rows)
         write_file(METRICS_FILE, table.getvalue())
         if "nll_test" in values:
             try:
-                draw_metrics(rows)
+                draw_metrics(self.rows)
             except Exception as error:  # of a library that the experiment does not need
                 tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
+
+    def best(self):
+        """The row of the evaluation with the lowest test NLL; None before the first."""
+        evaluations = [row for row in self.rows if "nll_test" in row]
+        return min(evaluations, key=lambda row: row["nll_test"], default=None)
 
     def log(self, line):
         """A line of the experiment log, and of the screen."""
@@ -409,9 +419,13 @@ def read_checkpoint():
         with np.load(CHECKPOINT_FILE, allow_pickle=False) as file:
             arrays = dict(file)
         record = json.loads(str(arrays.pop("record")))
-        wrong = [name for name, kind in RECORD.items() if not isinstance(record[name], kind)]
-        if wrong:
-            raise ValueError(f"{wrong} of its record")
+        for name, kind in RECORD.items():
+            if not isinstance(record[name], kind):
+                raise TypeError(f"{name} of its record")
+        if not all(isinstance(row, dict) for row in record["rows"]):
+            raise TypeError("rows of its record")
+        if not all(isinstance(number, int) for number in record["done"].values()):
+            raise TypeError("done of its record")
         return record | {"words": record.get("words")}, arrays
     except Exception:  # whatever a damaged file provokes in its reader
         raise InputError(f"{CHECKPOINT_FILE}: cannot be read; move it away to begin") from None
@@ -518,6 +532,7 @@ def settings():
     for name in "PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS".split():
         check_numbers(0, 10**7, **{name: values[name]})
     check_numbers(2, 10**7, VOCAB_SIZE=VOCAB_SIZE)
+    check_numbers(0, VOCAB_SIZE - 1, START_TOKEN=START_TOKEN)
     check_numbers(0, 2**64 - 1, SEED=SEED)
     check_numbers(max(2, BATCH_SIZE), 10**7, GENERATED_NUM=GENERATED_NUM)
     if os.path.lexists("save") and not os.path.isdir("save"):

@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="session")
 def interrupted(tmp_path_factory):
     """A folder with a run killed in its last adversarial epoch."""
-    folder = experiment.make(tmp_path_factory.mktemp("interrupted"))
+    folder = experiment.make(tmp_path_factory.mktemp("interrupted"), SAVE_EVERY=0)
     with experiment.run_until(5, folder) as process:  # three of MLE, two of adversarial training
         process.kill()
     assert process.returncode == -9, "the run had ended before it was killed"

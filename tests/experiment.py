@@ -92,7 +92,8 @@ def log(folder):
 
 def outputs(folder):
     """What a run leaves that is the same for the same seed: {name: bytes, or rows}."""
-    names = "experiment-log.txt real_data.txt generator_sample.txt eval_file.txt generator.npz"
+    names = "experiment-log.txt real_data.txt generator_sample.txt eval_file.txt generator.npz "
+    names += "generator-best.npz"
     paths = [folder / "save" / name for name in [*names.split(), "vocabulary.txt"]]
     rows = [row | {"seconds": None} for row in metrics(folder)]
     return {path.name: path.read_bytes() for path in paths if path.exists()} | {"rows": rows}
@@ -106,7 +107,7 @@ def set_constants(folder, monkeypatch, **constants):
 
 
 def assert_refused(message, folder, monkeypatch, **constants):
-    """Whether main() refuses to run in folder, in one line that begins with the message."""
+    """Assert that main() refuses to run in folder, in one line that begins with the message."""
     set_constants(folder, monkeypatch, **constants)
     reference.assert_refused(sequence_gan.main, message)
 

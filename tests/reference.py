@@ -110,7 +110,7 @@ def assert_gradients(found, expected):
 
 
 def assert_drawn_from(counts, probabilities):
-    """Whether counts of cells are a draw from their probabilities, by chi-square.
+    """Assert that counts of cells are a draw from their probabilities, by chi-square.
 
     It fails for one right draw in 8,000 or more. Cells that expect fewer than five are taken
     together.
@@ -131,7 +131,7 @@ def assert_same(params, others):
 
 
 def assert_refused(call, message):
-    """Whether the call is refused in one line that begins with the message."""
+    """Assert that the call is refused in one line that begins with the message."""
     with pytest.raises(InputError) as error:
         call()
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
@@ -143,11 +143,16 @@ def params_of(model):
 
 
 def nltk_bleu(references, x, n, end=None):
-    """Sentence BLEU of each row, by NLTK."""
+    """Sentence BLEU of each row, by NLTK. With an end token 1 is an unknown word, which differs
+    from all others."""
 
     def cut(row):
         row = list(row)
         return row[: row.index(end)] if end in row else row
 
-    references, smooth = [cut(row) for row in references], SmoothingFunction().method1
-    return [sentence_bleu(references, cut(row), [1 / n] * n, smooth) for row in x]
+    def made_different(row):
+        return [token if end is None or token != 1 else object() for token in cut(row)]
+
+    references = [made_different(row) for row in references]
+    smooth = SmoothingFunction().method1
+    return [sentence_bleu(references, made_different(row), [1 / n] * n, smooth) for row in x]

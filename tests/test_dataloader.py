@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import reference
 
-from dataloader import InputError, Text, labelled_batches, naming, token_text, write_file
+from dataloader import Bleu, InputError, Text, labelled_batches, self_bleu, token_text, write_file
 
 
 def make_text(folder, text, test=None, vocab_size=100, length=4, seed=0):
@@ -31,7 +31,7 @@ def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, 
     assert token_text([[2, 0, 3, 3]], data.words) == "the\n"
     said = capsys.readouterr().out
     assert "3 lines to learn, 1 held out\n" in said and "1 lines are cut, 8% is padding." in said
-    assert "2 of 6 words are unknown, 18.2% of the text" in said and "VOCAB_SIZE = 8" in said
+    assert "2 of 6 words are unknown, 18.2% of the text" in said
 
 
 def test_a_tenth_is_held_out_by_the_seed_and_the_order_stays(tmp_path):
@@ -47,18 +47,12 @@ def test_a_tenth_is_held_out_by_the_seed_and_the_order_stays(tmp_path):
     assert len(held_out) == 2
 
 
-def test_a_line_of_a_file_named_as_an_argument_keeps_its_name():
-    with pytest.raises(InputError, match=r"^seed, line 2"), naming([], ["SEED"]):
-        raise InputError("seed, line 2: expected UTF-8")
-    for name in ("SEED", "GEN_SEED"):
-        with pytest.raises(InputError, match=f"^{name}: expected"), naming(["GEN_"], [name]):
-            raise InputError("seed: expected a number")
-
-
 BAD_TEXTS = [
     ("\n \n", None, "text.txt: expected a text, found no words in it"),
     ("one two\n", None, "text.txt: expected a line for each sequence, found one"),
     ("one two\n", "three\n", "test.txt: no word held out is among those to learn"),
+    ("a b\n".encode("utf-16-le"), None, "text.txt, line 1: expected UTF-8, found bytes of 0"),
+    ("a b\na\0b c\n", None, "text.txt, line 2: expected UTF-8, found bytes of 0"),
     ("a b\na <end> b\n", None, "text.txt, line 2: expected no <end>, which is added"),
 ]
 
@@ -70,14 +64,13 @@ def test_texts_that_cannot_be_used_are_named(tmp_path, text, test, message):
 
 LINES = [f"a{n} b c{n % 7} d" for n in range(60)]
 REPORTS = [  # text, test text, what is said of it; None: nothing but its size
-    ([f"a{n} ." for n in range(60)] + ["a b c d e f"], None, None),  # as long as SEQ_LENGTH
-    (["weather", "news", "maps"] * 20, None, "51 of the lines to learn are repeats"),
-    ([f"C{n}N" for n in range(50)], "C1N C2N C3N", "README.md, 'A text of your own', shows how"),
+    ([f"a{n} b c{n}" for n in range(60)] + ["a b c d e f"], None, None),  # as long as SEQ_LENGTH
     ([f"{line} e f g" for line in LINES], None, "60 lines are cut, 0% is padding. SEQ_LENGTH = 7"),
     (["a"] * 20, None, "0 lines are cut, 67% is padding. SEQ_LENGTH = 1 holds the longest"),
     (LINES, "\n".join(LINES[:30]), "30 of the held-out lines are also among those to learn"),
-    ([f"<s> {line}" for line in LINES], None, "Nearly every line begins with '<s>'"),
-    ([f"{line} </s>" for line in LINES], None, "Nearly every line ends in '</s>'"),
+    ([f"2 {line}" for line in LINES], None, "54 lines begin with '2'. If that is a mark"),
+    ([f"{line} ." for line in LINES], None, "54 lines end in '.'. If that is a mark or padding"),
+    (LINES[:40] + ["a 0 0 0"] * 20, LINES[0], "20 lines end in a run of '0'. If that is"),
 ]
 
 
@@ -88,7 +81,6 @@ def test_what_is_noteworthy_of_a_text_is_said(tmp_path, capsys, lines, test, sai
     assert re.search(r"text\.txt: \d+ lines to learn, \d+ held out$", size)
     notes = "\n".join(line for line in notes if "unknown" not in line and "VOCAB" not in line)
     assert said in notes if said else notes == ""
-    assert ("README" in notes) == ("C1N" in lines)
 
 
 def test_characters_come_back_with_their_blanks_as_the_readme_says(tmp_path):
@@ -130,3 +122,37 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     with pytest.raises(OSError, match=r"x\.txt: cannot be written: No space"):
         write_file(path, "4 5 6\n")
     assert path.read_bytes() == b"1 2 3\n" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("end", [None, 0])
+def test_bleu_and_self_bleu_are_nltk_s(n, end):
+    rng = np.random.default_rng(n)
+    for _ in range(25):  # lengths below n, and tokens that are in no reference, among them
+        r, num, t, other_t = rng.integers([1, 2, 1, 1], 8)
+        references = rng.integers(0, rng.integers(2, 7), (r, t))
+        x = rng.integers(0, rng.integers(2, 9), (num, other_t))
+        expected = [reference.nltk_bleu(references, x, order + 1, end) for order in range(n)]
+        np.testing.assert_allclose(Bleu(references, n, end).orders(x).T, expected, atol=1e-6)
+        np.testing.assert_allclose(Bleu(references, n, end)(x), expected[-1], atol=1e-6)
+        others = (np.delete(x, row, axis=0) for row in range(num))
+        bleus = [reference.nltk_bleu(o, [row], n, end) for o, row in zip(others, x)]
+        np.testing.assert_allclose(self_bleu(x, n, end), np.mean(bleus), atol=1e-6)
+
+
+def test_in_a_text_unknown_words_match_nothing():
+    assert Bleu([[1, 1, 1]], 2, end=0)([[1, 1, 1]]) == 0
+    assert Bleu([[1, 1, 1]], 2)([[1, 1, 1]]) == 1  # no text: a token as any other
+
+
+BAD_BLEUS = [
+    (lambda: Bleu(np.zeros([0, 4], int), 2), "references: expected"),
+    (lambda: Bleu([[1, 2]], 0), "n: expected a whole number from 1"),
+    (lambda: Bleu([[1, 2]], 2)(np.zeros([0, 2], int)), "x: expected"),
+    (lambda: self_bleu([[1, 2]], 2), "x: expected two sequences or more"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_BLEUS)
+def test_calls_of_bleu_that_do_not_fit_are_named(call, message):
+    reference.assert_refused(call, message)

@@ -200,6 +200,81 @@ def test_a_discriminator_that_could_not_be_resumed_is_refused(other, message):
     reference.assert_refused(lambda: check_discriminator(network, some_batch(4)[0]), message)
 
 
+def test_each_variable_that_state_lacks_is_noticed():
+    x = np.arange(80).reshape(4, 20)
+    for rate in (1e-4, 1e-6):
+        model = Discriminator(20, 5000, 64, [1, 2, 5], [50, 50, 50], learning_rate=rate)
+        whole = model.state()
+        for name in whole:
+            part = {other: variable for other, variable in whole.items() if other != name}
+            vars(model)["state"] = lambda part=part: part
+            reference.assert_refused(lambda model=model: check_discriminator(model, x), LACKS)
+
+
+def test_dropout_and_penalty_act_when_they_are_assigned():
+    model, (x, y) = make_discriminator(dropout_keep_prob=0.5), some_batch(40)
+    kept = tf.ones([40, sum(COUNTS)], bool)
+    arguments = [tf.constant(part, tf.int32) for part in (x, y)]
+    compiled = tf.function(model.gradients)
+    before = float(compiled(*arguments, kept)[0])
+    model.dropout_keep_prob.assign(1.0)
+    model.l2_reg_lambda.assign(0.7)
+    loss = float(compiled(*arguments, kept)[0])
+    params = reference.params_of(model)
+    assert loss == pytest.approx(loss_of(params, x, y, 0.7, 1.0), rel=1e-5) != before
+    with pytest.raises(AttributeError, match="l2_reg_lambda is fixed"):
+        model.l2_reg_lambda = 0.1
+
+
+class Foreign:
+    """What another library might offer as a variable."""
+
+    shape = ()
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
+def fails():
+    raise RuntimeError("Can't call numpy()")
+
+
+FOREIGN = [
+    (np.ones(2), "found a ndarray without ['numpy', 'assign']"),
+    (Foreign(numpy=fails), "found a Foreign without ['assign']"),
+    (Foreign(numpy=fails, assign=print), "found that numpy() fails: Can't call numpy()"),
+]
+
+
+@pytest.mark.parametrize(("variable", "found"), FOREIGN)
+def test_a_variable_that_cannot_be_kept_is_named(variable, found):
+    network = type("Changed", (Network,), {"state": lambda self: {"w": variable}})()
+    message = "discriminator: state()['w']: expected numpy(), assign(array) and shape, "
+    reference.assert_refused(
+        lambda: check_discriminator(network, some_batch(4)[0]), message + found
+    )
+
+
+class Refitted:
+    """A model that forgets all and fits itself anew to each batch, as scikit-learn's do."""
+
+    mean = 0.5
+
+    def state(self):
+        return {}
+
+    def prob_real(self, x):
+        return np.full(len(x), self.mean)
+
+    def train_steps(self, x, y):
+        self.mean = np.mean(x) / V
+        return np.zeros(len(x))
+
+
+def test_what_a_step_changes_is_noticed_even_if_each_step_does_the_same():
+    reference.assert_refused(lambda: check_discriminator(Refitted(), some_batch(4)[0]), LACKS)
+
+
 TWO = some_batch(2)[0]
 BAD_BATCHES = [
     (lambda d: train_step(d, TWO, [0, 1, 1]), "y: expected integers of shape (1, 2), found int64"),

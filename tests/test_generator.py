@@ -34,7 +34,7 @@ def some_tokens(num):
 
 
 def test_log_prob_is_that_of_the_float64_lstm_whatever_the_start_token(params, monkeypatch):
-    monkeypatch.setattr("generator.MAX_LOGITS", 128 * V * T)  # in three pieces
+    monkeypatch.setattr("generator.MAX_LOGITS", 128 * V)  # in three pieces
     x = some_tokens(300)
     for start_token in (0, np.int64(3)):
         expected = reference.lstm_log_prob(params, x, start_token)
@@ -117,22 +117,57 @@ def test_what_is_drawn_by_a_seed_does_not_change_what_is_drawn_next(params):
     np.testing.assert_array_equal(drawn[0], LSTM(params, T, seed=7).sample(20))
 
 
+def test_all_sequences_begin_with_the_prefix_or_each_with_its_own():
+    x = make_lstm().sample(2, [[4, 6], [1, 2]]).numpy()
+    assert x[:, :2].tolist() == [[4, 6], [1, 2]]
+    assert make_lstm().sample(3, [4, 6]).numpy()[:, :2].tolist() == [[4, 6]] * 3
+
+
+def test_what_can_be_set_acts_and_what_cannot_act_cannot_be_set(params):
+    x, rewards = some_tokens(3), np.ones([3, T], np.float32)
+    weight = [tf.constant(part) for part in (x, rewards)]
+    generator = make_generator(params, learning_rate=0.1, adversarial_learning_rate=0.0)
+    compiled = tf.function(generator.gradients)
+    norms = []
+    for clip in (1.0, 0.25):
+        generator.grad_clip.assign(clip)
+        norms.append(float(tf.linalg.global_norm(compiled(*weight)[1])))
+    assert norms[0] > 2 * norms[1] > 0
+    generator.reinforce_step(x, rewards)
+    reference.assert_same(generator.get_params(), params)  # its rate is 0, that of MLE is not
+    generator.reinforce_optimizer.learning_rate.assign(0.1)
+    generator.reinforce_step(x, rewards)
+    assert all((p != q).any() for p, q in zip(generator.get_params(), params))
+    for name in ("start_token", "words", "grad_clip", "sequence_length"):
+        with pytest.raises(AttributeError, match=f"{name} is fixed once a model is made"):
+            setattr(generator, name, 1)
+
+
 WRONG_SHAPE = reference.lstm_params(V, E, H)
 WRONG_SHAPE[5] = WRONG_SHAPE[5].T[:2]
-FOR_SIZES = "params, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (7, 3, 4)"
 NAN = float("nan")
 BAD_CALLS = [
     (lambda g: make_lstm(sequence_length=0), "sequence_length: expected a whole number from 1"),
     (lambda g: make_lstm(seed=-1), "seed: expected a whole number from 0"),
-    (lambda g: make_lstm(words=["a"]), "words: expected 7 of them, found (1,)"),
+    (lambda g: make_lstm(words=["a"]), "words: expected 7 of them, <end> and"),
     (lambda g: make_lstm(params=WRONG_SHAPE[:14]), "params: expected 15 arrays"),
     (lambda g: make_generator(vocab_size=1), "vocab_size: expected a whole number from 2"),
     (lambda g: make_generator(seed=-1), "seed: expected a whole number from 0"),
     (lambda g: make_generator(grad_clip=NAN), "grad_clip: expected a number from 1e-30"),
     (lambda g: g.set_params(WRONG_SHAPE[:14]), "params: expected the 15 arrays ['embeddings', 'W"),
-    (lambda g: g.set_params(WRONG_SHAPE), f"{FOR_SIZES}: Uf: expected shape"),
+    (lambda g: g.set_params(WRONG_SHAPE), "params: Uf: expected shape"),
     (lambda g: g.drawing_by(-1).__enter__(), "seed: expected a whole number from 0"),
     (lambda g: g.sample(0), "num: expected a whole number from 1"),
+    (
+        lambda g: g.sample(3, [[1], [2]]),
+        "prefix: expected integers of shape (3, None), found",
+    ),
+    (
+        lambda g: g.sample(1, [[[1]]]),
+        "prefix: expected integers of shape (None,), found",
+    ),
+    (lambda g: g.sample(2, [[1], [2, 3]]), "prefix: expected rows of one length, found several"),
+    (lambda g: g.sample(1, 3), "prefix: expected integers of shape (None,), found int64 ()"),
     (lambda g: g.sample(1, [1] * 6), "prefix_length: expected a whole number"),
     (lambda g: g.sample(1, None), "prefix: expected integers of shape (None,), found object"),
     (lambda g: g.sample(1, [V]), "prefix: expected integers from 0 to 6, found 7"),

@@ -1,5 +1,6 @@
 """What stops a run, and how it goes on: real processes, killed and started again."""
 
+import json
 import resource
 import shutil
 import signal
@@ -52,7 +53,10 @@ def test_ctrl_c_ends_a_run_even_in_a_destructor(unfinished):
     assert "Stopped" in out and "Traceback" not in err
 
 
-NOW = {"SEED": 88, "TOTAL_BATCH": 3, "content of TARGET_FILE": "abc"}
+NOW = {name: getattr(sequence_gan, name) for name in sequence_gan.CONSTANTS} | {"TOTAL_BATCH": 3}
+NOW |= {"INITIAL_GENERATOR": "mine.npz", "content of INITIAL_GENERATOR": "def"}
+NOW |= {"content of TARGET_FILE": "abc"}
+FIXED = [name for name in sequence_gan.CONSTANTS if name not in ("TOTAL_BATCH", "EVAL_EVERY")]
 STARTS = [  # done, finished, what has changed -> whether it is resumed, or the refusal
     (2, False, {}, True),
     (3, False, {}, True),  # killed between its last epoch and its end
@@ -62,11 +66,18 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
     (1, False, {"TOTAL_BATCH": 2}, True),
     (3, True, {"TOTAL_BATCH": 2}, False),
     (3, True, {"TOTAL_BATCH": 9, "SEED": 1}, False),
+    (0, False, {"TOTAL_BATCH": 0}, True),  # in MLE: without adversarial training after all
+    (2, False, {"EVAL_EVERY": 1}, True),  # looking does not change a run
+    (3, True, {"EVAL_EVERY": 1}, False),
+    (3, True, {"EVAL_EVERY": 1, "TOTAL_BATCH": 9}, True),
     (3, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; put it back to resume, or delete"),
     (0, False, {"TOTAL_BATCH": 9, "SEED": 89}, "SEED was 88, is 89, TOTAL_BATCH was 3, is 9; put"),
     (0, False, {"content of TARGET_FILE": "new"}, "TARGET_FILE was 'abc', is 'new'; put it back"),
-    (0, False, {"G_STEPS": 2}, "G_STEPS was None, is 2; put"),  # a constant that is new
-    (0, False, {"INITIAL_GENERATOR": None}, True),
+    (0, False, {"NEW": 2}, "NEW was None, is 2; put"),  # a constant that is new
+    (2, False, {"INITIAL_GENERATOR": None, "content of INITIAL_GENERATOR": None}, True),
+    (2, False, {"content of INITIAL_GENERATOR": None}, True),  # the file is gone
+    (2, False, {"content of INITIAL_GENERATOR": "new"}, "INITIAL_GENERATOR was 'def', is 'new'"),
+    *((2, False, {name: "other"}, f"{name} was .*, is 'other'; put it back") for name in FIXED),
 ]
 
 
@@ -103,7 +114,11 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
         path.write_bytes(data)
         experiment.assert_refused(unread, unfinished, monkeypatch)
         assert path.read_bytes() == data
-    np.savez(path, record="{}")
+    record = json.loads(str(arrays["record"]))
+    for wrong in ({}, record | {"log": 1}, record | {"rows": [1]}, record | {"done": {"mle": ""}}):
+        np.savez(path, **arrays | {"record": json.dumps(wrong)})
+        experiment.assert_refused(unread, unfinished, monkeypatch)
+    np.savez(path, **arrays | {"record": np.array([None])})  # a pickle, which could run code
     experiment.assert_refused(unread, unfinished, monkeypatch)
     np.savez(path, **arrays | {"generator/Wi": arrays["generator/Ui"], "more": np.ones(3)})
     experiment.assert_refused("save/checkpoint.npz: expected the state", unfinished, monkeypatch)

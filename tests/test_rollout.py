@@ -1,10 +1,9 @@
-"""Monte Carlo search: what it keeps, what it averages, whose weights it uses; and BLEU."""
+"""Monte Carlo search: what it keeps, what it averages, whose weights it uses."""
 
 import numpy as np
 import pytest
 import reference
 
-from dataloader import Bleu, self_bleu
 from generator import Generator
 from rollout import Rollout
 
@@ -77,10 +76,6 @@ BAD_CALLS = [
     (lambda r: rewards(r, np.ones, x=[[V] * T]), "x: expected integers from 0 to 3, found 4"),
     (lambda r: rewards(r, lambda n: np.ones([n, 1])), f"{SCORE} (6,), found"),
     (lambda r: rewards(r, lambda n: np.ones([n, 1] if n == 2 else n)), f"{SCORE} (2,), found"),
-    (lambda r: Bleu(np.zeros([0, 4], int), 2), "references: expected"),
-    (lambda r: Bleu([[1, 2]], 0), "n: expected a whole number from 1"),
-    (lambda r: Bleu([[1, 2]], 2)(np.zeros([0, 2], int)), "x: expected"),
-    (lambda r: self_bleu([[1, 2]], 2), "x: expected two sequences or more"),
 ]
 
 
@@ -88,18 +83,3 @@ BAD_CALLS = [
 def test_calls_that_do_not_fit_are_named(call, message):
     rollout = Rollout(make_generator())
     reference.assert_refused(lambda: call(rollout), message)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("end", [None, 0])
-def test_bleu_and_self_bleu_are_nltk_s(n, end):
-    rng = np.random.default_rng(n)
-    for _ in range(25):  # lengths below n, and tokens that are in no reference, among them
-        r, num, t, other_t = rng.integers([1, 2, 1, 1], 8)
-        references = rng.integers(0, rng.integers(2, 7), (r, t))
-        x = rng.integers(0, rng.integers(2, 9), (num, other_t))
-        expected = reference.nltk_bleu(references, x, n, end)
-        np.testing.assert_allclose(Bleu(references, n, end)(x), expected, atol=1e-6)
-        others = (np.delete(x, row, axis=0) for row in range(num))
-        bleus = [reference.nltk_bleu(o, [row], n, end) for o, row in zip(others, x)]
-        np.testing.assert_allclose(self_bleu(x, n, end), np.mean(bleus), atol=1e-6)

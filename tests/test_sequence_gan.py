@@ -14,7 +14,7 @@ import pytest
 import reference
 
 import sequence_gan
-from dataloader import token_text
+from dataloader import self_bleu, token_text
 from generator import LSTM, load, read_model
 
 
@@ -73,11 +73,12 @@ BAD = [  # the driver's own, and one of each class, whose argument gets the cons
     ({"EVAL_EVERY": 0}, "EVAL_EVERY: expected a whole number from 1"),
     ({"BATCH_SIZE": 1, "GENERATED_NUM": 1}, "GENERATED_NUM: expected a whole number from 2"),
     ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
-    ({"DIS_NUM_FILTERS": [8, 8]}, "DIS_NUM_FILTERS: expected integers of shape (3,), found"),
-    ({"GEN_LEARNING_RATE": 1e10}, "GEN_LEARNING_RATE: expected a number from 0 to 1, found 1"),
-    ({"ROLLOUT_UPDATE_RATE": 1.5}, "ROLLOUT_UPDATE_RATE: expected a number from 0 to 1, found"),
+    ({"DIS_NUM_FILTERS": [8, 8]}, "the discriminator, DIS_...: num_filters: expected integers of"),
+    ({"GEN_LEARNING_RATE": 1e10}, "the generator, GEN_...: learning_rate: expected a number from"),
+    ({"ROLLOUT_UPDATE_RATE": 1.5}, "the rollout policy, ROLLOUT_...: update_rate: expected a"),
+    ({"VOCAB_SIZE": 30.0}, "VOCAB_SIZE: expected a whole number from 2 to 10000000, found 30.0"),
     ({"DIS_BATCH_SIZE": 193}, f"{BATCHES} 96 and 192 for 96 real sequences and GENERATED_NUM = 1"),
-    ({"EMB_DIM": "x"}, "save/target_params.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (30, 'x"),
+    ({"EMB_DIM": 7}, "save/target_params.npz: expected an oracle with VOCAB_SIZE, EMB_DIM, HIDDEN"),
     ({"TARGET_FILE": "none.npz"}, f"TARGET_FILE: {NO_FILE} 'none.npz', sought in /"),
     ({"INITIAL_GENERATOR": "link.npz"}, f"INITIAL_GENERATOR: {NO_FILE} 'link.npz'"),
     ({"TEST_FILE": "text.txt"}, f"TEXT_FILE: {NO_FILE} None"),
@@ -115,7 +116,7 @@ def run(tmp_path, monkeypatch):
     """A Run with nothing to keep, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "save").mkdir()
-    data = collections.namedtuple("Data", "vocab_size positives words")(30, [[1, 2]], None)
+    data = mock.Mock(nll_of_random_tokens=np.log(30), positives=[[1, 2]], words=None)
     monkeypatch.setattr(sequence_gan, "draw_metrics", lambda rows: None)
     run = sequence_gan.Run({}, data)
     for _ in run.epochs("mle", 1):
@@ -176,11 +177,22 @@ def named(events, name):
 
 EVALUATION = ["sample", "measure", "save"]
 MLE = ["pretrain_step"] * 6  # an epoch: batches of 16 of 96 sequences
-SET = ["sample", *["train_steps"] * 4]  # of negatives, and two epochs over them, of two calls
+# Of negatives; two epochs over them, of two calls; and new ones, for the accuracy.
+SET = ["sample", *["train_steps"] * 4, "sample"]
 STEPS = ["sample", "get_reward", "reinforce_step"] * 2
 ADVERSARIAL = [*STEPS, "update_params", *SET * 3]  # an epoch of two steps and three sets
 EVALUATED = [*STEPS, *EVALUATION, "update_params", *SET * 3]
-SCHEDULE = ["check_discriminator", *MLE, *EVALUATION, *MLE, *MLE, *EVALUATION, *SET * 2, "reset"]
+SCHEDULE = [
+    "check_discriminator",
+    *MLE,
+    *EVALUATION,
+    "save",
+    *MLE,
+    *MLE,
+    *EVALUATION,
+    *SET * 2,
+    "reset",
+]
 SCHEDULE += [*EVALUATED, *ADVERSARIAL, *EVALUATED, *EVALUATED, "save"]  # the last one, too
 
 
@@ -199,6 +211,8 @@ def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
         np.testing.assert_array_equal(np.concatenate(mle[6 * epoch :][:6]), positives)
     check_sets(events, positives)
     check_generator_steps(events)
+    evaluated = [event.arguments[1].tobytes() for event in named(events, "measure")]
+    assert len(set(evaluated)) == len(evaluated) == 5  # of a generator that stays as it is
     assert not list((folder / "save").glob("run-*"))
 
 
@@ -242,6 +256,7 @@ def test_every_constant_reaches_its_model_and_their_seeds_differ(tmp_path, monke
     folder, made = experiment.make(tmp_path), {}
     constants = {
         "SEQ_LENGTH": 5, "START_TOKEN": 3, "GEN_LEARNING_RATE": 0.02, "GEN_GRAD_CLIP": 2.5,
+        "GEN_ADVERSARIAL_LEARNING_RATE": 0.03,
         "DIS_LEARNING_RATE": 3e-4, "DIS_L2_REG_LAMBDA": 0.3, "DIS_DROPOUT_KEEP_PROB": 0.6,
         "ROLLOUT_UPDATE_RATE": 0.7, "PRE_EPOCH_NUM": 0, "DIS_PRETRAIN_ROUNDS": 0, "TOTAL_BATCH": 0,
     }  # fmt: skip
@@ -258,7 +273,7 @@ def test_every_constant_reaches_its_model_and_their_seeds_differ(tmp_path, monke
     assert [oracle_seed, generator.pop("seed"), discriminator.pop("seed")] == seeds
     assert generator == {
         "vocab_size": 30, "emb_dim": 6, "hidden_dim": 8, "sequence_length": 5, "start_token": 3,
-        "words": None, "learning_rate": 0.02, "grad_clip": 2.5,
+        "words": None, "learning_rate": 0.02, "adversarial_learning_rate": 0.03, "grad_clip": 2.5,
     }  # fmt: skip
     assert discriminator == {
         "sequence_length": 5, "vocab_size": 30, "embedding_dim": 8, "filter_sizes": [1, 2, 3],
@@ -267,22 +282,35 @@ def test_every_constant_reaches_its_model_and_their_seeds_differ(tmp_path, monke
     }  # fmt: skip
     assert keywords["Rollout"] == {"update_rate": 0.7}
     model = made["Rollout"].call_args.args[0]
-    assert (model.pretrain_optimizer._lr, model.reinforce_optimizer._lr) == (0.02, 0.02)
+    rates = [each.learning_rate for each in (model.pretrain_optimizer, model.reinforce_optimizer)]
+    np.testing.assert_allclose(rates, [0.02, 0.03])
 
 
-def test_an_accuracy_of_one_is_that_of_a_discriminator_that_is_always_right(tmp_path, monkeypatch):
+def test_both_accuracies_are_of_the_sequences_that_they_name(tmp_path, monkeypatch):
     folder, events = experiment.make(tmp_path), []
     experiment.set_constants(folder, monkeypatch, PRE_EPOCH_NUM=0, TOTAL_BATCH=0)
     record_events(monkeypatch, events)
+    judged = []
 
-    def prob_real(self, x):  # of a set: a list, as one's own may return
-        real = set(open("save/real_data.txt").read().splitlines())
-        return [0.9 if line in real else 0.1 for line in token_text(x).splitlines()]
+    def prob_real(self, x):  # right of what it was trained on; takes a third of the rest for real
+        judged.append(x)
+        learned = set(open("save/real_data.txt").read().splitlines())
+        trained_on = learned | set(open("save/generator_sample.txt").read().splitlines())
+        lines = enumerate(token_text(x).splitlines())
+        return [0.9 * (line in learned if line in trained_on else n % 3 == 0) for n, line in lines]
 
     monkeypatch.setattr(sequence_gan.Discriminator, "prob_real", prob_real)
     sequence_gan.main()
-    rows = experiment.metrics(folder)
-    assert [float(row["dis_accuracy"]) for row in rows] == pytest.approx([1, 1], abs=0.05)
+    held_out = sequence_gan.make_data(vars(sequence_gan)).held_out.tolist()
+    drawn = [event.result.numpy() for event in named(events, "sample")][-3::2]
+    calls = list(zip(judged[::2], judged[1::2]))
+    for row, (learned, unseen), new in zip(experiment.metrics(folder), calls, drawn, strict=True):
+        assert len(learned) == len(unseen) == 192 and float(row["dis_accuracy"]) == 1
+        assert all(line in held_out for line in unseen[:96].tolist())
+        np.testing.assert_array_equal(unseen[96:], new)  # drawn after the set's steps
+        taken = np.array(prob_real(None, unseen)) > 0.5
+        right = np.mean(taken == (np.arange(192) < 96))
+        assert right < 0.7 and float(row["dis_accuracy_unseen"]) == pytest.approx(right, rel=1e-5)
 
 
 def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
@@ -290,7 +318,6 @@ def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
     experiment.write_text(folder / "text.txt", 200)
     constants = {"TEXT_FILE": "text.txt", "TARGET_FILE": "none.npz", "GENERATED_NUM": 40}
     experiment.set_constants(folder, monkeypatch, **constants, SEED=2)
-    monkeypatch.setattr("dataloader.self_bleu", lambda x, n, end: n / 10 + end + len(x))
     record_events(monkeypatch, events, nll_test=5.9e-05, entropy=2.0)
     sequence_gan.main()
     words = open("save/vocabulary.txt").read().split("\n")[:-1]
@@ -309,15 +336,45 @@ def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
     assert "epoch:\t4\tnll:\t5.9e-05\n" in experiment.log(folder)
     judged, samples = named(events, "measure")[-1].arguments
     assert judged is generator and samples.shape == (1000, 6)
-    negatives = token_text(named(events, "sample")[-1].result, words)
+    negatives = token_text(named(events, "sample")[-2].result, words)
     assert open("save/generator_sample.txt").read() == negatives
     row = [row for row in experiment.metrics(folder) if row["nll_test"]][-1]
-    assert float(row["self_bleu_3"]) == 1000.3
+    assert float(row["self_bleu_3"]) == pytest.approx(self_bleu(samples, 3, 0), rel=1e-4)
     lines = [" ".join(line.split()[:6]) for line in open("text.txt")]
     held_out = collections.Counter(lines) - collections.Counter(learned)
     shown = open("save/eval_file.txt").read().splitlines()
     expected = reference.nltk_bleu(map(str.split, held_out), map(str.split, shown), 2)
     assert float(row["bleu_2"]) == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_a_loop_that_is_left_by_break_ends_its_stage_and_is_not_entered_again(run):
+    for epoch in run.epochs("adversarial", 5):
+        if epoch == 2:
+            break
+    for _ in run.epochs("more", 1):
+        pass
+    record, _ = sequence_gan.read_checkpoint()
+    assert list(record["done"].items()) == [("mle", 0), ("adversarial", 2), ("more", 0)]
+    assert list(run.epochs("adversarial", 5)) == [] and list(run.epochs("more", 3)) == [1, 2]
+
+
+def test_a_slip_in_the_training_loops_shows_its_place(tmp_path):
+    folder = experiment.make(tmp_path, PRE_EPOCH_NUM=0, DIS_PRETRAIN_ROUNDS=0)
+    script = folder / "sequence_gan.py"
+    script.write_text(script.read_text().replace("(samples, rewards)", "(samples, rewards.T)"))
+    _, err = experiment.run(folder, code=1)
+    assert "loss = generator.reinforce_step(samples, rewards.T)\n" in err and "InputError: " in err
+
+
+def test_three_runs_within_one_second_are_all_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda _: "2026-01-01T00-00-00")
+    (tmp_path / "save").mkdir()
+    for number in range(3):
+        (tmp_path / "save/experiment-log.txt").write_text(f"run {number}")
+        sequence_gan.keep_aside()
+    logs = [path.read_text() for path in sorted((tmp_path / "save").glob("run-*/*.txt"))]
+    assert logs == ["run 0", "run 1", "run 2"]
 
 
 def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeypatch, capsys):
@@ -331,7 +388,16 @@ def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeyp
         experiment.set_constants(folder, monkeypatch, **constants, SEED=88)
         sequence_gan.main()
         assert re.fullmatch(log, experiment.log(folder))
-    assert capsys.readouterr().out.count("Done.") == 2
+    said = capsys.readouterr().out
+    assert said.count("Done.") == 2
+    tested = [
+        (float(row["nll_test"]), row) for row in experiment.metrics(folder) if row["nll_test"]
+    ]
+    lowest, row = min(tested, key=lambda pair: pair[0])
+    assert f"lowest test NLL, {lowest}, of adversarial epoch {row['epoch']}, is in save/gen" in said
+    model = load("save/generator-best.npz")
+    held_out = sequence_gan.make_data(vars(sequence_gan)).held_out
+    assert -reference.lstm_log_prob(model.get_params(), held_out).mean() == pytest.approx(lowest)
 
 
 def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeypatch, capsys):
@@ -359,7 +425,11 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
     words, start = "mine.npz: expected a model of the same words", "start.npz: expected a model of"
     known = "other.txt: none of its words is among those known"
     for name, constants, message in (
-        ("mine.npz", {"HIDDEN_DIM": 9}, "mine.npz, for VOCAB_SIZE, EMB_DIM, HIDDEN_DIM = (4, 6, 9"),
+        (
+            "mine.npz",
+            {"HIDDEN_DIM": 9},
+            "mine.npz: expected a model with VOCAB_SIZE, EMB_DIM, HIDD",
+        ),
         ("mine.npz", {"TEXT_FILE": "other.txt"}, known),
         ("mine.npz", oracle, f"{words}, found another"),
         ("start.npz", oracle, f"{start} the same start_token, found another"),
@@ -373,7 +443,8 @@ def test_looking_more_often_and_a_missing_matplotlib_do_not_change_a_run(finishe
     (folder / "matplotlib.py").write_text("raise ImportError('no matplotlib')\n")
     out, _ = experiment.run(folder)
     ours, theirs = experiment.outputs(folder), experiment.outputs(finished)
-    ours.pop("rows"), theirs.pop("rows")
+    for name in ("rows", "generator-best.npz"):
+        ours.pop(name), theirs.pop(name)
     log, longer = (run.pop("experiment-log.txt").split(b"\n") for run in (theirs, ours))
     assert set(log) < set(longer) and ours == theirs
     assert "save/learning-curve.png cannot be drawn: no matplotlib" in out
@@ -395,30 +466,37 @@ def test_a_text_is_learned_in_a_notebook_and_its_samples_are_shown(tmp_path):
     assert (folder / "save/learning-curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_picture_has_panels_for_nlls_for_divergences_from_0_up_and_for_bleu(monkeypatch):
+def test_the_picture_has_panels_in_words_for_what_was_measured(monkeypatch):
     from matplotlib.figure import Figure
 
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: figures.append(self))
     monkeypatch.setattr(sequence_gan, "write_file", lambda path, data: None)
     monkeypatch.setattr(sequence_gan, "PRE_EPOCH_NUM", 6)
+    monkeypatch.setattr(sequence_gan, "DIS_PRETRAIN_ROUNDS", 1)
     row = {"stage": "mle", "epoch": 5, "seconds": 1, "nll_oracle": 3.0, "nll_test": 4.0}
     row |= {"entropy": 2.0, "kl_generator_oracle": 1.0, "bleu_2": 0.5, "self_bleu_2": 0.4}
-    other = {"stage": "mle", "epoch": 5, "seconds": 1, "mle_loss": 3.0}
-    sequence_gan.draw_metrics([other, row, row | {"stage": "adversarial", "epoch": 2}])
+    a_set = {"stage": "discriminator", "epoch": 0, "seconds": 1, "dis_loss": 0.7}
+    a_set |= {"dis_accuracy": 0.9, "dis_accuracy_unseen": 0.6}
+    losses = {"stage": "mle", "epoch": 5, "seconds": 1, "mle_loss": 3.0}
+    sequence_gan.draw_metrics([losses, row, a_set, row | {"stage": "adversarial", "epoch": 2}])
     found = []
     for axes in figures[0].axes:
-        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
-        assert all(list(line.get_xdata()) == [5, 8] for line in lines)
-        found.append({line.get_label(): list(line.get_ydata()) for line in lines})
+        start, *lines = sorted(axes.lines, key=lambda line: "begins" not in line.get_label())
+        points = {line.get_label(): line.get_xydata().tolist() for line in lines}
+        found.append((start.get_xdata()[0], points))
     assert found == [
-        {"nll_oracle": [3.0] * 2, "nll_test": [4.0] * 2, "entropy": [2.0] * 2},
-        {"kl_generator_oracle": [1.0] * 2},
-        {"bleu_2": [0.5] * 2, "self_bleu_2": [0.4] * 2},
-    ]
+        (6, {"NLL of its samples under the oracle": [[5, 3], [8, 3]],
+             "its NLL of unseen real sequences": [[5, 4], [8, 4]],
+             "its entropy": [[5, 2], [8, 2]]}),
+        (6, {"KL(generator || oracle)": [[5, 1], [8, 1]]}),
+        (6, {"BLEU-2 against unseen sequences": [[5, 0.5], [8, 0.5]],
+             "Self-BLEU-2": [[5, 0.4], [8, 0.4]]}),
+        (1, {"on sequences just trained on": [[0, 0.9]],
+             "on unseen real and new generated ones": [[0, 0.6]]}),
+    ]  # fmt: skip
     assert figures[0].axes[1].get_ylim()[0] == 0
-    monkeypatch.setattr(sequence_gan, "TEXT_FILE", "text.txt")
-    sequence_gan.draw_metrics([{name: row[name] for name in row if "kl" not in name}])
+    sequence_gan.draw_metrics([{name: row[name] for name in row if "kl" not in name}])  # a text's
     assert len(figures[1].axes) == 2
 
 

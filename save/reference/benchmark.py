@@ -5,13 +5,11 @@ operations at that matmul's rate, plus Adam's traffic at the memory's rate. What
 takes is estimated from its phases alone, without files, pictures and BLEU.
 """
 
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import numpy as np
@@ -22,7 +20,7 @@ from discriminator import Discriminator
 from generator import LSTM, Generator, read_model
 from rollout import Rollout
 
-NUM = c.GENERATED_NUM // c.BATCH_SIZE * c.BATCH_SIZE
+NUM = c.whole_batches(c.GENERATED_NUM, c.BATCH_SIZE)
 SOME = c.STEPS_A_CALL  # discriminator steps in one call
 LSTM_FLOPS = 2 * (4 * (c.EMB_DIM + c.HIDDEN_DIM) * c.HIDDEN_DIM + c.HIDDEN_DIM * c.VOCAB_SIZE)
 DIS_FLOPS = 4 * sum(c.DIS_NUM_FILTERS) ** 2 + sum(

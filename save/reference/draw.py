@@ -39,6 +39,8 @@ def read_log(path):
                 stage = stages[line.strip()]
         except (KeyError, ValueError):
             sys.exit(f"{path}, line {number}: expected a line of an experiment log, found {line!r}")
+    if not any(curves.values()):
+        sys.exit(f"{path}: expected an experiment log, found no NLL in it")
     return curves
 
 

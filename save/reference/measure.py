@@ -24,10 +24,9 @@ import sys
 import numpy as np
 
 sys.path.insert(0, ".")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import sequence_gan
-from dataloader import Bleu, InputError, Text, self_bleu, token_text
+from dataloader import Bleu, InputError, self_bleu, token_text
 from generator import load
 from target_lstm import Oracle
 
@@ -42,16 +41,10 @@ def read_settings():
         return json.load(file)
 
 
-def load_data(c, words=None):
-    """The data of a run with the constants c, as sequence_gan.py makes them; words: of a text."""
-    seed = int(np.random.SeedSequence(c["SEED"]).generate_state(1)[0])
-    if c["TEXT_FILE"]:
-        files = c["TEXT_FILE"], c["TEST_FILE"]
-        with contextlib.redirect_stdout(io.StringIO()):
-            return Text(*files, c["VOCAB_SIZE"], c["SEQ_LENGTH"], seed, words)
-    sizes = c["VOCAB_SIZE"], c["EMB_DIM"], c["HIDDEN_DIM"]
-    num = c["GENERATED_NUM"] // c["BATCH_SIZE"] * c["BATCH_SIZE"]
-    return Oracle(c["TARGET_FILE"], sizes, c["SEQ_LENGTH"], c["START_TOKEN"], num, seed)
+def load_data(constants, words=None):
+    """The data of a run, as sequence_gan.py makes them, without a text's report."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return sequence_gan.make_data(constants, words)
 
 
 class Uniform:

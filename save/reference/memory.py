@@ -58,15 +58,15 @@ def drawn(model, seed):
 
 def train(cnn, real, seed):
     """Train a discriminator on 50 sets, and append a row to memory.csv for each measurement."""
+    import sequence_gan
     from dataloader import labelled_batches
     from discriminator import Discriminator
     from generator import load
-    from target_lstm import Oracle
 
     generator = load(HERE / "generator-mle.npz")
-    # As in the run that the generator is of, which had SEED = 88.
-    data_seed = int(np.random.SeedSequence(88).generate_state(1)[0])
-    oracle = Oracle(ROOT / "save/target_params.npz", (5000, 32, 32), 20, 0, NUM, data_seed)
+    # As in the run that the generator is of.
+    file = {"TARGET_FILE": ROOT / "save/target_params.npz", "SEED": 88}
+    oracle = sequence_gan.make_data(vars(sequence_gan) | file)
     pool = oracle.positives
     if real == "of ten times as many":
         pool = np.concatenate([pool, *(drawn(oracle, 1000 + n) for n in range(9))])

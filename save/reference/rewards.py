@@ -8,13 +8,11 @@ probability, the share of all probability that the hundred most probable ones ha
 under the oracle of all, and of the most probable tenth. With a text it is the generator's own NLL.
 """
 
-import os
 import sys
 
 import numpy as np
 
 sys.path.insert(0, ".")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import measure
 

@@ -105,9 +105,7 @@ def run_seed(path, seed):
     folder = ROOT / "save/texts" / f"{name}, seed {seed}"
     if "mle" not in done:
         rows = run(folder, TOTAL_BATCH=0, **constants)
-        data_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        sizes = sequence_gan.VOCAB_SIZE, sequence_gan.SEQ_LENGTH
-        data = sequence_gan.Text(*files.values(), *sizes, data_seed)
+        data = sequence_gan.make_data(vars(sequence_gan))
         rows += references(data, load("save/generator.npz", seed=seed), seed)
         append(rows, text=name, seed=seed)
     if "adversarial" not in done:
