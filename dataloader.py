@@ -9,15 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-# For TensorFlow, which is imported after this.
+# TensorFlow reads these when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-backend = os.environ.get("MPLBACKEND", "").removeprefix("module://").split(".")[0]
-if "module://" in os.environ.get("MPLBACKEND", "") and not importlib.util.find_spec(backend):
-    del os.environ["MPLBACKEND"]  # a notebook's, which this Python lacks; Keras would stumble
+# A notebook names a module that draws its pictures. If this Python lacks it, Keras cannot be
+# imported.
+kind, _, module = os.environ.get("MPLBACKEND", "").partition("://")
+if kind == "module" and not importlib.util.find_spec(module.split(".")[0]):
+    del os.environ["MPLBACKEND"]
 
 END, UNKNOWN = 0, 1  # numbers of the two marks that are added to the words of a text
 MARKS = ["<end>", "<unknown>"]
+
+
+class WriteError(OSError):
+    """A file cannot be written; the message says which, and why."""
 
 
 class InputError(ValueError):
@@ -287,4 +293,4 @@ def write_file(path, data):
         os.replace(beside, path)
     except OSError as error:
         Path(beside).unlink(missing_ok=True)
-        raise OSError(f"{path}: cannot be written: {error.strerror}") from error
+        raise WriteError(f"{path}: cannot be written: {error.strerror}") from error

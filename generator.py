@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-import dataloader  # before TensorFlow, as it sets its environment
+import dataloader  # sets environment variables that TensorFlow reads when it is imported
 from dataloader import (
     END,
     MARKS,
@@ -63,14 +63,23 @@ def check_params(params, sizes, source="params"):
     return [check_floats(p, shape, f"{source}: {name}") for p, (name, shape) in pairs]
 
 
-class Fixed:
-    """A model whose public attributes cannot be set again: its compiled steps would not see it.
+class Made(type):
+    """The class of classes whose objects are closed once they are made; see Fixed."""
+
+    def __call__(cls, *args, **kwargs):
+        made = super().__call__(*args, **kwargs)
+        vars(made)["_made"] = True
+        return made
+
+
+class Fixed(metaclass=Made):
+    """A model whose public attributes cannot be set: its compiled steps would not see it.
 
     The numbers that a training may change are variables, as in generator.grad_clip.assign(1.0).
     """
 
     def __setattr__(self, name, value):
-        if name in self.__dict__ and not name.startswith("_"):
+        if "_made" in vars(self) and not name.startswith("_"):
             raise AttributeError(f"{name} is fixed once a model is made; a variable has assign()")
         super().__setattr__(name, value)
 
@@ -254,11 +263,12 @@ class LSTM(Fixed):
         """
         check_numbers(1, 10**7, num=num)
         prefix = as_array(prefix, "prefix")
-        given = prefix.shape[-1] if prefix.ndim else 0
         x = np.zeros([num, self.sequence_length], np.int32)
-        if prefix.size or prefix.shape != (0,):
+        given = 0
+        if prefix.shape[-1:] != (0,):
             shape = (num, None) if prefix.ndim == 2 else (None,)
             prefix = check_tokens(prefix, shape, self.vocab_size, "prefix")
+            given = prefix.shape[-1]
             check_numbers(0, self.sequence_length, prefix_length=given)
             x[:, :given] = prefix
         return self.complete(x, given, temperature)

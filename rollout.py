@@ -4,10 +4,10 @@ import numpy as np
 from tqdm import tqdm
 
 from dataloader import check_floats, check_numbers, check_tokens
-from generator import LSTM
+from generator import LSTM, Fixed
 
 
-class Rollout:
+class Rollout(Fixed):
     """The rollout policy of a generator, and the rewards that it finds.
 
     At an update_rate of 0 the policy is the generator itself, as in effect it is in the published
@@ -34,10 +34,13 @@ class Rollout:
 
     def reset(self):
         """Copy the generator's weights into the policy (paper, Algorithm 1: beta <- theta)."""
-        self.policy.set_params(self.generator.get_params())
+        if self.policy is not self.generator:
+            self.policy.set_params(self.generator.get_params())
 
     def update_params(self):
         """Move the policy: w <- r w + (1 - r) w_generator; the embeddings are copied."""
+        if self.policy is self.generator:
+            return
         for name, weight in self.policy.weights.items():
             r = 0.0 if name == "embeddings" else self.update_rate
             weight.assign(r * weight + (1 - r) * self.generator.weights[name])

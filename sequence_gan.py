@@ -14,26 +14,37 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-import dataloader  # before TensorFlow, as it sets its environment
+import dataloader  # sets environment variables that TensorFlow reads when it is imported
 
 if __name__ == "__main__":
     print("SeqGAN: loading TensorFlow ...", flush=True)
 
 import tensorflow as tf
 
-from dataloader import Bleu, InputError, Text, check_numbers, pieces, token_text, write_file
+from dataloader import (
+    Bleu,
+    InputError,
+    Text,
+    WriteError,
+    check_numbers,
+    pieces,
+    token_text,
+    write_file,
+)
 from discriminator import Discriminator, check_discriminator
 from generator import Generator, load
 from rollout import Rollout
 from target_lstm import Oracle
 
 tf.get_logger().setLevel("ERROR")  # no warnings about retracing
-imported = set(globals())
+# What is imported is no constant; in a notebook the constants of a run before may be here, too.
+imported = set(globals()) - set(globals().get("CONSTANTS", ()))
 
 # Generator and oracle
 EMB_DIM = 32  # embedding size
@@ -65,19 +76,21 @@ G_STEPS = 1  # generator steps an epoch
 D_STEPS = 5  # sets of negatives an epoch
 ROLLOUT_NUM = 16  # completions of every prefix; N in the paper
 ROLLOUT_UPDATE_RATE = 0.0  # 0: rollouts by the present generator, as published; see rollout.py
-GENERATED_NUM = 10000  # oracle sequences, negatives a set (at most a text's lines); whole batches
+# Sequences that the oracle draws, and negatives in a set; rounded down to whole batches. A text
+# has at most its lines in a set.
+GENERATED_NUM = 10000
 EVAL_EVERY = 5  # epochs between evaluations
 
 TARGET_FILE = "save/target_params.npz"  # the oracle; the authors' pickle can be named here
 TEXT_FILE = None  # a text in place of the oracle: a sequence a line, blanks between its tokens
-TEST_FILE = None  # its held-out lines; None: a tenth of TEXT_FILE
+TEST_FILE = None  # the held-out lines of the text; None: a tenth of TEXT_FILE
 INITIAL_GENERATOR = None  # a copy of a run's generator.npz to begin from; None: random weights
 
 CONSTANTS = [name for name in globals() if name.isupper() and name not in imported]
 
-STEPS_A_CALL = 26  # of the discriminator: a second on two cores, so that Ctrl-C works
-ACCURACY_BATCHES = 20  # of a set, on which dis_accuracy is measured
-BAR = {"disable": None, "dynamic_ncols": True}  # None: no bars where there is no terminal
+STEPS_A_CALL = 26  # discriminator steps in one call: a second on two cores, so that Ctrl-C works
+ACCURACY_BATCHES = 20  # batches of a set on which dis_accuracy is measured
+BAR = {"disable": None, "dynamic_ncols": True}  # progress bars; None: only in a terminal
 
 
 def main():
@@ -118,43 +131,44 @@ def main():
             learning_rate=DIS_LEARNING_RATE,
             seed=seeds["discriminator"],
         )
-    check_batches(data)
+    set_size(data)
     check_discriminator(discriminator, data.positives[:4])
 
     with locked(LOCK_FILE):  # one run at a time in a folder
-        run = Run(now, data, generator=generator, discriminator=discriminator, rollout=rollout)
+        models = {"generator": generator, "discriminator": discriminator, "rollout": rollout}
+        run = Run(now, data, models, begun)
         try:
             train(run, data, generator, discriminator, rollout, seeds)
         except KeyboardInterrupt:
-            print("\nStopped: the same command resumes it, from at most a minute before")
+            print("\nStopped: the same command resumes it, at most a minute and an epoch before")
             raise
         generator.save(GENERATOR_FILE)
         run.save(finished=True)
     print(f"Done. The generator is in {GENERATOR_FILE}")
     best = run.best()
     if best:
-        print(f"That of the lowest test NLL, {best['nll_test']}, of {best['stage']} epoch", end=" ")
-        print(f"{best['epoch']}, is in {BEST_FILE}")
+        where = f"{best['stage']} epoch {best['epoch']}"
+        print(f"That of the lowest test NLL, {best['nll_test']}, of {where}, is in {BEST_FILE}")
 
 
 def train(run, data, generator, discriminator, rollout, seeds):
     """SeqGAN, Algorithm 1 of the paper, in the three loops below."""
-    set_size = min(whole_batches(GENERATED_NUM, BATCH_SIZE), len(data.positives))
+    num_negatives = set_size(data)
     bleu = Bleu(data.held_out, max(data.bleu_orders), data.end)
 
     def evaluate(stage, epoch):
         """Measure the generator; a metric is added here. Its draws do not change the run."""
-        seed = 2**32 * seeds["evaluation"] + 2 * epoch + (stage == "adversarial")  # one for each
+        adversarial = stage == "adversarial"
+        seed = 2**32 * seeds["evaluation"] + 2 * epoch + adversarial  # no two share a seed
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
-        few = samples[:1000]
-        of_few = Bleu(few, bleu.n, data.end)
-        scores = bleu.orders(few).T
-        self_scores = of_few.orders(few, among_references=True).T
+        some = samples[:1000]
+        scores = bleu.orders(some)
+        self_scores = Bleu(some, bleu.n, data.end).orders(some, among_references=True)
         for n in data.bleu_orders:
-            values[f"bleu_{n}"] = np.mean(scores[n - 1])
-            values[f"self_bleu_{n}"] = np.mean(self_scores[n - 1])
+            values[f"bleu_{n}"] = np.mean(scores[:, n - 1])
+            values[f"self_bleu_{n}"] = np.mean(self_scores[:, n - 1])
         run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
         generator.save(GENERATOR_FILE)
@@ -166,14 +180,16 @@ def train(run, data, generator, discriminator, rollout, seeds):
 
     def train_discriminator(stage, epoch, index):
         """Train for DIS_EPOCHS epochs on set number `index` of fresh negatives (paper, eq. 5)."""
-        negatives = generator.sample(set_size).numpy()
+        negatives = generator.sample(num_negatives).numpy()
         write_file(NEGATIVE_FILE, token_text(negatives, data.words))
         rng = np.random.default_rng([seeds["sets"], index])
-        real = rng.choice(data.positives, set_size, replace=False)
+        real = rng.choice(data.positives, num_negatives, replace=False)
         x, y = dataloader.labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
         calls = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
         for _ in range(DIS_EPOCHS):
-            losses = [discriminator.train_steps(*call) for call in tqdm(calls, leave=False, **BAR)]
+            losses = []
+            for batches, labels in tqdm(calls, leave=False, **BAR):
+                losses.append(discriminator.train_steps(batches, labels))
 
         learned = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH)
         num = min(len(learned) // 2, len(data.held_out))
@@ -310,20 +326,23 @@ def locked(path):
 class Run:
     """One run of the experiment: how far it is, on the disk and on the screen."""
 
-    def __init__(self, now, data, **models):
-        """Resume the run in save/, or begin one; `now` are its settings."""
+    def __init__(self, now, data, models, begun=False):
+        """Resume the run in save/ if it has begun, or begin one; `now` are its settings."""
         self.most = 10 * data.nll_of_random_tokens  # an NLL above it means divergence
         self.variables = {}
         for model_name, model in models.items():
             self.variables |= {f"{model_name}/{name}": v for name, v in model.state().items()}
         record, arrays = read_checkpoint()
-        if record and resumes(record, now):
+        if begun != (record is not None and resumes(record, now)):
+            raise InputError(f"{CHECKPOINT_FILE}: another run has just written it; start again")
+        if begun:
             shapes = {name: tuple(variable.shape) for name, variable in self.variables.items()}
             if shapes != {name: array.shape for name, array in arrays.items()}:
                 raise InputError(f"{CHECKPOINT_FILE}: expected the state of these models")
             for name, variable in self.variables.items():
                 variable.assign(arrays[name])
-            now |= {name: record["settings"].get(name) for name in INITIAL}
+            # The file of INITIAL_GENERATOR may be gone; the record knows what it was.
+            now = now | {name: record["settings"].get(name) for name in INITIAL}
         else:
             keep_aside()
             record = {"done": {}, "log": "", "rows": [], "seconds": 0.0, "words": data.words}
@@ -345,17 +364,17 @@ class Run:
         """The epochs of a stage that are not done yet. A stage is over when the next one begins,
         even if its loop was left by `break`."""
         done = self.record["done"]
-        if stage in list(done)[:-1]:
+        if number == 0 or stage in list(done)[:-1]:  # left out, or over
             return
         if stage not in done:
-            if heading and number:
+            if heading:
                 self.log(heading)
             done[stage] = 0
             self.save()
         with tqdm(desc=stage, total=number, initial=done[stage], unit="epoch", **BAR) as self.bar:
             for epoch in range(done[stage], number):
+                done[stage] = epoch + 1  # before the loop's body, as that may end by `break`
                 yield epoch
-                done[stage] = epoch + 1
                 if time.monotonic() - self.saved >= SAVE_EVERY:
                     self.save()
                 self.bar.update()
@@ -368,6 +387,8 @@ class Run:
             if not np.isfinite(value) or ("nll" in name and value > self.most):
                 what = f"{name} of {stage} epoch {epoch} is {row[name]}, the run has diverged"
                 rate = "DIS_LEARNING_RATE" if "dis" in name else "GEN_LEARNING_RATE"
+                if stage == "adversarial" and GEN_ADVERSARIAL_LEARNING_RATE is not None:
+                    rate = rate.replace("GEN_", "GEN_ADVERSARIAL_")
                 advice = f"Lower {rate} and delete {CHECKPOINT_FILE} to start afresh"
                 raise FloatingPointError(f"{what}; the log is kept. {advice}")
         self.rows.append(row)
@@ -392,9 +413,12 @@ class Run:
     def log(self, line):
         """A line of the experiment log, and of the screen."""
         self.record["log"] += f"{line}\n"
-        with open(LOG_FILE, "a", newline="\n") as file:
-            print(line, file=file, flush=True)
-            os.fsync(file.fileno())
+        try:
+            with open(LOG_FILE, "a", newline="\n") as file:
+                print(line, file=file, flush=True)
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise WriteError(f"{LOG_FILE}: cannot be written: {error.strerror}") from error
         tqdm.write(line)
 
     def save(self, finished=False):
@@ -407,8 +431,15 @@ class Run:
         self.saved = time.monotonic()
 
 
-RECORD = {"settings": dict, "done": dict, "finished": bool, "log": str, "rows": list}
-RECORD |= {"seconds": float}  # what a checkpoint's record holds, and of which type
+RECORD = {  # what a checkpoint's record holds, and of which type
+    "settings": dict,
+    "done": dict,  # {stage: epochs done}, in the order in which the stages began
+    "finished": bool,
+    "log": str,
+    "rows": list,
+    "seconds": float,
+    "words": (list, type(None)),
+}
 
 
 def read_checkpoint():
@@ -426,7 +457,7 @@ def read_checkpoint():
             raise TypeError("rows of its record")
         if not all(isinstance(number, int) for number in record["done"].values()):
             raise TypeError("done of its record")
-        return record | {"words": record.get("words")}, arrays
+        return record, arrays
     except Exception:  # whatever a damaged file provokes in its reader
         raise InputError(f"{CHECKPOINT_FILE}: cannot be read; move it away to begin") from None
 
@@ -437,20 +468,20 @@ INITIAL = ["INITIAL_GENERATOR", "content of INITIAL_GENERATOR"]
 def resumes(record, now):
     """Whether the settings `now` resume the run of a record; else they begin a new one.
 
-    True: it is unfinished, or TOTAL_BATCH is now above the epochs that it has done. False: it is
-    finished. InputError: it is unfinished, and a setting has changed that may not.
+    True: it is unfinished and the settings are the same, or but for TOTAL_BATCH, which is above the
+    epochs done. False: it is finished otherwise. InputError: it is unfinished otherwise.
     """
-    was, done = record["settings"], record["done"].get("adversarial", 0)
+    was = record["settings"]
     changed = {name for name in was | now if was.get(name) != now.get(name)}
     changed.discard("EVAL_EVERY")  # looking does not change a run
-    if now.get(INITIAL[1]) is None:  # a run that has begun can do without that file
-        changed -= set(INITIAL)
-    longer = now["TOTAL_BATCH"] > done
+    begun = "adversarial" in record["done"]
+    epochs_remain = now["TOTAL_BATCH"] > record["done"].get("adversarial", 0)
     if record["finished"]:
-        return changed == {"TOTAL_BATCH"} and longer
-    if changed == {"TOTAL_BATCH"} and (longer or done == 0):
-        return True
-    if not changed:
+        return changed == {"TOTAL_BATCH"} and epochs_remain
+    gone = now["content of INITIAL_GENERATOR"] is None
+    if gone and now["INITIAL_GENERATOR"] in (None, was["INITIAL_GENERATOR"]):
+        changed -= set(INITIAL)  # a run that has begun can do without that file
+    if not changed or (changed == {"TOTAL_BATCH"} and (epochs_remain or not begun)):
         return True
     names = [name for name in was | now if name in changed]
     changes = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in names]
@@ -561,16 +592,17 @@ def check_file(name):
 
 def content(path):
     """The beginning of a file's SHA-256."""
-    return hashlib.sha256(np.fromfile(path, np.uint8)).hexdigest()[:16]
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def check_batches(data):
-    """Raise InputError unless BATCH_SIZE and DIS_BATCH_SIZE fit the data."""
-    set_size = min(whole_batches(GENERATED_NUM, BATCH_SIZE), len(data.positives))
-    if BATCH_SIZE > set_size or DIS_BATCH_SIZE > 2 * set_size:
-        what = f"at most {set_size} and {2 * set_size} for {len(data.positives)} real sequences"
+def set_size(data):
+    """Real sequences in a set, and as many negatives; InputError if they are less than a batch."""
+    num = min(whole_batches(GENERATED_NUM, BATCH_SIZE), len(data.positives))
+    if BATCH_SIZE > num or DIS_BATCH_SIZE > 2 * num:
+        what = f"at most {num} and {2 * num} for {len(data.positives)} real sequences"
         what += f" and GENERATED_NUM = {GENERATED_NUM}, found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
         raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {what}")
+    return num
 
 
 if __name__ == "__main__":
@@ -588,7 +620,7 @@ if __name__ == "__main__":
         main()
     except (InputError, FloatingPointError, OSError) as error:
         called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        if isinstance(error, InputError) and "train" in called:
+        if "train" in called and not isinstance(error, (FloatingPointError, WriteError)):
             raise  # a slip in the training loops, whose place must be shown
         sys.exit(f"sequence_gan.py: {error}")
     except (MemoryError, tf.errors.ResourceExhaustedError):

@@ -1,5 +1,7 @@
 """The CNN, its loss and its training step."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import reference
@@ -178,6 +180,20 @@ def shuffled(self, x, y):
 
 NO_MOMENTS = without(lambda n, v: n > 4)
 LACKS = "discriminator: its state() lacks something that a step changes"
+
+
+def refit(self, x, y):
+    """Forget all, and fit anew to each batch: the same steps do the same, whatever came before."""
+    self.net.trainable_variables[0].assign(np.full([V, 8], np.mean(x)))
+    return np.zeros(len(x))
+
+
+def fails():
+    raise RuntimeError("Can't call numpy()")
+
+
+VARIABLE = "discriminator: state()['w']: expected numpy(), assign(array) and shape, found "
+FOREIGN = mock.Mock(numpy=fails, shape=())
 REFUSED = [  # what is other than in Network, and the refusal
     ({"prob_real": None}, "discriminator: expected a method prob_real(), found none"),
     ({"prob_real": lambda self, x: self.net(x)}, "prob_real(x): expected shape (4,), found (4, 1)"),
@@ -191,6 +207,9 @@ REFUSED = [  # what is other than in Network, and the refusal
     ({"state": without(lambda n, v: n == 3)}, LACKS),  # Adam's number of steps
     ({"state": without(lambda n, v: "seed" in v.path), "dropout": 0.5, "rate": 1e-12}, LACKS),
     ({"train_steps": shuffled}, LACKS),  # by chance, which no state() has
+    ({"train_steps": refit, "state": lambda self: {}}, LACKS),
+    ({"state": lambda self: {"w": np.ones(2)}}, f"{VARIABLE}a ndarray without ['numpy', 'assign']"),
+    ({"state": lambda self: {"w": FOREIGN}}, f"{VARIABLE}that numpy() fails: Can't call numpy()"),
 ]
 
 
@@ -224,55 +243,6 @@ def test_dropout_and_penalty_act_when_they_are_assigned():
     assert loss == pytest.approx(loss_of(params, x, y, 0.7, 1.0), rel=1e-5) != before
     with pytest.raises(AttributeError, match="l2_reg_lambda is fixed"):
         model.l2_reg_lambda = 0.1
-
-
-class Foreign:
-    """What another library might offer as a variable."""
-
-    shape = ()
-
-    def __init__(self, **attributes):
-        vars(self).update(attributes)
-
-
-def fails():
-    raise RuntimeError("Can't call numpy()")
-
-
-FOREIGN = [
-    (np.ones(2), "found a ndarray without ['numpy', 'assign']"),
-    (Foreign(numpy=fails), "found a Foreign without ['assign']"),
-    (Foreign(numpy=fails, assign=print), "found that numpy() fails: Can't call numpy()"),
-]
-
-
-@pytest.mark.parametrize(("variable", "found"), FOREIGN)
-def test_a_variable_that_cannot_be_kept_is_named(variable, found):
-    network = type("Changed", (Network,), {"state": lambda self: {"w": variable}})()
-    message = "discriminator: state()['w']: expected numpy(), assign(array) and shape, "
-    reference.assert_refused(
-        lambda: check_discriminator(network, some_batch(4)[0]), message + found
-    )
-
-
-class Refitted:
-    """A model that forgets all and fits itself anew to each batch, as scikit-learn's do."""
-
-    mean = 0.5
-
-    def state(self):
-        return {}
-
-    def prob_real(self, x):
-        return np.full(len(x), self.mean)
-
-    def train_steps(self, x, y):
-        self.mean = np.mean(x) / V
-        return np.zeros(len(x))
-
-
-def test_what_a_step_changes_is_noticed_even_if_each_step_does_the_same():
-    reference.assert_refused(lambda: check_discriminator(Refitted(), some_batch(4)[0]), LACKS)
 
 
 TWO = some_batch(2)[0]

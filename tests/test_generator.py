@@ -120,6 +120,7 @@ def test_what_is_drawn_by_a_seed_does_not_change_what_is_drawn_next(params):
 def test_all_sequences_begin_with_the_prefix_or_each_with_its_own():
     x = make_lstm().sample(2, [[4, 6], [1, 2]]).numpy()
     assert x[:, :2].tolist() == [[4, 6], [1, 2]]
+    assert make_lstm().sample(2, [[], []]).shape == (2, T)
     assert make_lstm().sample(3, [4, 6]).numpy()[:, :2].tolist() == [[4, 6]] * 3
 
 
@@ -138,7 +139,7 @@ def test_what_can_be_set_acts_and_what_cannot_act_cannot_be_set(params):
     generator.reinforce_optimizer.learning_rate.assign(0.1)
     generator.reinforce_step(x, rewards)
     assert all((p != q).any() for p, q in zip(generator.get_params(), params))
-    for name in ("start_token", "words", "grad_clip", "sequence_length"):
+    for name in ("start_token", "words", "grad_clip", "learning_rate", "seed"):
         with pytest.raises(AttributeError, match=f"{name} is fixed once a model is made"):
             setattr(generator, name, 1)
 

@@ -76,6 +76,8 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
     (0, False, {"NEW": 2}, "NEW was None, is 2; put"),  # a constant that is new
     (2, False, {"INITIAL_GENERATOR": None, "content of INITIAL_GENERATOR": None}, True),
     (2, False, {"content of INITIAL_GENERATOR": None}, True),  # the file is gone
+    (2, False, {"INITIAL_GENERATOR": "typo", "content of INITIAL_GENERATOR": None}, "INITIAL_GEN"),
+    (3, True, {"INITIAL_GENERATOR": None, "content of INITIAL_GENERATOR": None}, False),
     (2, False, {"content of INITIAL_GENERATOR": "new"}, "INITIAL_GENERATOR was 'def', is 'new'"),
     *((2, False, {name: "other"}, f"{name} was .*, is 'other'; put it back") for name in FIXED),
 ]
@@ -83,7 +85,8 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
 
 @pytest.mark.parametrize(("done", "finished", "changes", "expected"), STARTS)
 def test_a_start_resumes_a_run_or_begins_one_or_is_refused(done, finished, changes, expected):
-    record = {"settings": NOW, "done": {"mle": 6, "adversarial": done}, "finished": finished}
+    stages = {"mle": 6} | ({"adversarial": done} if done else {})
+    record = {"settings": NOW, "done": stages, "finished": finished}
     if isinstance(expected, bool):
         assert sequence_gan.resumes(record, NOW | changes) is expected
     else:

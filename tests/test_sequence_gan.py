@@ -118,7 +118,7 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "save").mkdir()
     data = mock.Mock(nll_of_random_tokens=np.log(30), positives=[[1, 2]], words=None)
     monkeypatch.setattr(sequence_gan, "draw_metrics", lambda rows: None)
-    run = sequence_gan.Run({}, data)
+    run = sequence_gan.Run({}, data, {})
     for _ in run.epochs("mle", 1):
         return run
 
@@ -182,17 +182,8 @@ SET = ["sample", *["train_steps"] * 4, "sample"]
 STEPS = ["sample", "get_reward", "reinforce_step"] * 2
 ADVERSARIAL = [*STEPS, "update_params", *SET * 3]  # an epoch of two steps and three sets
 EVALUATED = [*STEPS, *EVALUATION, "update_params", *SET * 3]
-SCHEDULE = [
-    "check_discriminator",
-    *MLE,
-    *EVALUATION,
-    "save",
-    *MLE,
-    *MLE,
-    *EVALUATION,
-    *SET * 2,
-    "reset",
-]
+SCHEDULE = ["check_discriminator", *MLE, *EVALUATION, "save", *MLE]  # saved as the best, too
+SCHEDULE += [*MLE, *EVALUATION, *SET * 2, "reset"]
 SCHEDULE += [*EVALUATED, *ADVERSARIAL, *EVALUATED, *EVALUATED, "save"]  # the last one, too
 
 
@@ -354,8 +345,15 @@ def test_a_loop_that_is_left_by_break_ends_its_stage_and_is_not_entered_again(ru
     for _ in run.epochs("more", 1):
         pass
     record, _ = sequence_gan.read_checkpoint()
-    assert list(record["done"].items()) == [("mle", 0), ("adversarial", 2), ("more", 0)]
+    assert list(record["done"].items()) == [("mle", 1), ("adversarial", 3), ("more", 0)]
     assert list(run.epochs("adversarial", 5)) == [] and list(run.epochs("more", 3)) == [1, 2]
+
+
+def test_a_stage_of_no_epochs_has_no_heading_until_it_has_some(run):
+    assert list(run.epochs("adversarial", 0, "adversarial training...")) == []
+    assert experiment.log(sequence_gan.Path()) == ""
+    assert list(run.epochs("adversarial", 2, "adversarial training...")) == [0, 1]
+    assert experiment.log(sequence_gan.Path()) == "adversarial training...\n"
 
 
 def test_a_slip_in_the_training_loops_shows_its_place(tmp_path):

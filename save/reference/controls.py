@@ -128,7 +128,7 @@ def controlled(condition, notes):
             if condition.endswith("no clip"):
                 generator.grad_clip.assign(1e9)
             if condition == "more MLE":
-                generator.reinforce_step = more_mle(generator)
+                vars(generator)["reinforce_step"] = more_mle(generator)
 
         def get_reward(self, x, rollout_num, score):
             sequence_gan.EVAL_EVERY = 1  # from here on; it does not change a run
