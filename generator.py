@@ -29,8 +29,8 @@ import tensorflow as tf
 tf.config.experimental.enable_tensor_float_32_execution(False)  # as in the authors' program
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
-# log_prob works in pieces of at most this many logits for each time step. On a CPU they fit into
-# its cache, which takes a third of the time; on a GPU many small calls would take long.
+# log_prob works in pieces of at most this many logits for each time step. All time steps at once
+# would take three times as long on one core. On a GPU many small calls would take long.
 MAX_LOGITS = 8_320_000 if tf.config.list_physical_devices("GPU") else 1_280_000
 BLOCKS = 64  # A draw divides the vocabulary into so many; with 32 it takes 1.4 times as long.
 # A pickle can run code when it is read. These two are the authors', and are known not to.
