@@ -1,10 +1,12 @@
 """Data: a text of one's own, batches, BLEU, checks, files. N = any number, T = sequence length."""
 
 import collections
-import importlib.util
+import contextlib
+import importlib
 import itertools
 import numbers
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,17 @@ import numpy as np
 # TensorFlow reads these when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-# A notebook names a module that draws its pictures. If this Python lacks it, Keras cannot be
-# imported.
-kind, _, module = os.environ.get("MPLBACKEND", "").partition("://")
-if kind == "module" and not importlib.util.find_spec(module.split(".")[0]):
-    del os.environ["MPLBACKEND"]
+# A notebook sets this for the commands that it starts. If their Python lacks that backend, Keras
+# cannot be imported: then matplotlib is left to choose one.
+if "MPLBACKEND" in os.environ and "matplotlib" not in sys.modules:
+    backend = os.environ.pop("MPLBACKEND")
+    with contextlib.suppress(Exception):
+        import matplotlib
+
+        if backend.startswith("module://"):
+            importlib.import_module(backend.removeprefix("module://"))
+        matplotlib.rcParams["backend"] = backend
+        os.environ["MPLBACKEND"] = backend
 
 END, UNKNOWN = 0, 1  # numbers of the two marks that are added to the words of a text
 MARKS = ["<end>", "<unknown>"]
@@ -28,6 +36,15 @@ class WriteError(OSError):
 
 class InputError(ValueError):
     """What a person supplied (a file, a constant, an array) is not usable; the message says why."""
+
+
+@contextlib.contextmanager
+def prefixed(what):
+    """Put before the message of an InputError what it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
 
 
 class Text:
@@ -81,31 +98,23 @@ class Text:
         """Print how many lines there are, and what else is worth knowing of the text."""
         print(f"{path}: {len(lines)} lines to learn, {len(test)} held out")
         length = self.positives.shape[1]
-        longest = max(len(line) for line in lines + test)
-        cut = sum(len(line) > length for line in lines + test)
+        line_lengths = [len(line) for line in lines + test]
+        cut = sum(number > length for number in line_lengths)
         padding = np.mean(np.arange(length) > lengths(self.positives, END)[:, None])
         if cut or padding > 0.5:
             print(f"  {cut} lines are cut, {padding:.0%} is padding.", end=" ")
-            print(f"SEQ_LENGTH = {longest} holds the longest line.")
-
+            print(f"SEQ_LENGTH = {max(line_lengths)} holds the longest line.")
         unknown = set(counts).difference(self.words)
         if unknown:
             share = sum(counts[word] for word in unknown) / sum(counts.values())
             print(f"  {len(unknown)} of {len(counts)} words are unknown, {share:.1%} of the text.")
-        known = {tuple(line) for line in lines}
-        learned = sum(tuple(line) in known for line in test)
-        if learned > len(test) / 10:
-            print(f"  {learned} of the held-out lines are also among those to learn.")
-
-        first = [line[0] for line in lines]
-        last = [line[-1] for line in lines]
-        twice = [line[-1] for line in lines if line[-2:-1] == line[-1:]]
-        for ends, what in (first, "begin with"), (last, "end in"), (twice, "end in a run of"):
-            word, count = collections.Counter(ends).most_common(1)[0] if ends else ("", 0)
-            if count > 0.9 * len(lines) or (ends is twice and count > 0.1 * len(lines)):
-                print(
-                    f"  {count} lines {what} {word!r}. If that is a mark or padding, leave it out."
-                )
+        longer = [line for line in lines if len(line) > 1]
+        for a, b, end in (0, 1, "begin"), (-1, -2, "end"):
+            ends = collections.Counter(line[a] for line in lines)
+            runs = collections.Counter(line[a] for line in longer if line[a] == line[b])
+            for word, count in ends.items():
+                if count > max(10, 0.9 * len(lines)) or runs[word] > max(10, 0.1 * len(lines)):
+                    print(f"  {count} lines {end} with {word!r}: a mark or padding? Leave it out.")
 
     def measure(self, generator, samples):
         """{name: value} in nats per token; samples, int [N, T], are the generator's own."""
@@ -277,7 +286,9 @@ def check_floats(x, shape, what):
     x = as_array(x, what)
     if x.shape != tuple(shape):
         raise InputError(f"{what}: expected shape {tuple(shape)}, found {x.shape}")
-    if x.dtype.kind != "f" or not np.isfinite(np.float32(x)).all():
+    with np.errstate(over="ignore"):  # a float64 can be too large for float32
+        fits = x.dtype.kind == "f" and np.isfinite(x.astype(np.float32)).all()
+    if not fits:
         raise InputError(f"{what}: expected finite floating-point numbers, found others")
     return np.float32(x)
 

@@ -1,6 +1,8 @@
 """The discriminator (paper, "The Discriminative Model for Sequences").
 B = batch, T = sequence length, V = vocabulary, E = embedding size, P = number of filters in all."""
 
+import contextlib
+
 import numpy as np
 
 from dataloader import InputError, check_floats, check_numbers, check_tokens, pieces
@@ -31,8 +33,11 @@ class Discriminator(Fixed):
     ):  # fmt: skip
         check_numbers(1, 10**7, sequence_length=sequence_length, embedding_dim=embedding_dim)
         check_numbers(2, 10**7, vocab_size=vocab_size)
-        sizes = check_tokens(filter_sizes, (None,), sequence_length + 1, "filter_sizes", 1)
-        check_tokens(num_filters, sizes.shape, 10**7, "num_filters", 1)
+        sizes = check_tokens(filter_sizes, (None,), 10**7, "filter_sizes")
+        check_tokens(num_filters, sizes.shape, 10**7, "num_filters")
+        for size, number in zip(filter_sizes, num_filters):
+            check_numbers(1, sequence_length, filter_sizes=size)
+            check_numbers(1, 10**7, num_filters=number)
         if len(set(filter_sizes)) < len(filter_sizes):
             raise InputError(f"filter_sizes: expected different ones, found {filter_sizes}")
         check_numbers(1e-6, 1, whole=False, dropout_keep_prob=dropout_keep_prob)
@@ -75,10 +80,10 @@ class Discriminator(Fixed):
 
     def features(self, embedded):
         """ReLU of the largest response of every filter over time: [B, T, E] -> [B, P]."""
-        w = self.weights
-        names = [f"conv-maxpool-{f}" for f in self.filter_sizes]
-        largest = [convolve_and_max(embedded, w[f"{name}/W"]) for name in names]
-        biases = [w[f"{name}/b"] for name in names]
+        largest, biases = [], []
+        for f in self.filter_sizes:
+            largest.append(convolve_and_max(embedded, self.weights[f"conv-maxpool-{f}/W"]))
+            biases.append(self.weights[f"conv-maxpool-{f}/b"])
         # max commutes with the bias and with ReLU, so that both act on [B, P] alone.
         return tf.nn.relu(tf.concat(largest, 1) + tf.concat(biases, 0))
 
@@ -159,7 +164,8 @@ def check_discriminator(discriminator, x):
     before = check_floats(discriminator.prob_real(x), [len(x)], "prob_real(x)")
     if before.min() < 0 or before.max() > 1:
         raise InputError(f"prob_real(x): expected probabilities, found {before}")
-    state = values_of(discriminator.state())
+    start = values_of(discriminator.state())
+    shapes = {(name, value.shape) for name, value in start.items()}
     y = np.arange(len(x)) % 2
     batches, labels = np.stack([x, x]), np.stack([y, 1 - y])
 
@@ -169,16 +175,16 @@ def check_discriminator(discriminator, x):
         losses = check_floats(discriminator.train_steps(batches, labels), [2], "train_steps(x, y)")
         prob_real = np.array(discriminator.prob_real(x))
         after = values_of(discriminator.state())
-        late = sorted(after.keys() ^ state.keys())
+        late = shapes ^ {(name, value.shape) for name, value in after.items()}
         if late:
-            raise InputError(f"discriminator: these are made by the first step only: {late}")
+            names = sorted(str(name) for name, _ in late)
+            raise InputError(f"discriminator: the first step makes or reshapes {names}")
         passes.append({"train_steps(x, y)": losses, "prob_real(x)": prob_real} | after)
-        for name, variable in discriminator.state().items():
-            variable.assign(state[name])
+        put_back(discriminator.state(), start)
         if not repeated(before, np.array(discriminator.prob_real(x)), 0):
             raise InputError(f"{lacks}: when it is put back, prob_real(x) is not what it was")
     for name, first in passes[0].items():
-        if not repeated(first, passes[1][name], state.get(name, 0)):
+        if not repeated(first, passes[1][name], start.get(name, 0)):
             raise InputError(f"{lacks}: when it is put back, the same steps give another {name}")
 
 
@@ -188,21 +194,40 @@ def values_of(state):
         raise InputError("discriminator: expected state() to return {name: variable}")
     values = {}
     for name, variable in state.items():
-        lacking = [part for part in ("numpy", "assign", "shape") if not hasattr(variable, part)]
-        what = f"discriminator: state()[{name!r}]: expected numpy(), assign(array) and shape"
-        if lacking:
-            raise InputError(f"{what}, found a {type(variable).__name__} without {lacking}")
-        try:
-            values[name] = np.array(variable.numpy())  # a copy, as some return what they hold
-        except Exception as error:
-            raise InputError(f"{what}, found that numpy() fails: {error}") from None
+        with named_in_errors(name):
+            value = np.array(variable.numpy())  # a copy, as some return what they hold
+            if value.dtype.kind not in "biuf":
+                raise TypeError(f"numpy() returns no array of numbers but {value.dtype}")
+            if tuple(variable.shape) != value.shape:
+                raise TypeError(f"shape is {variable.shape}, that of numpy() {value.shape}")
+            values[name] = value
     return values
+
+
+def put_back(state, values):
+    """Assign values, {name: array}, to a state(); InputError if a variable does not take it."""
+    for name, variable in state.items():
+        with named_in_errors(name):
+            variable.assign(values[name])
+            if not np.array_equal(variable.numpy(), values[name], equal_nan=True):
+                raise TypeError("numpy() is not what assign() was given")
+
+
+@contextlib.contextmanager
+def named_in_errors(name):
+    """Raise InputError naming this variable of a state() where anything fails."""
+    try:
+        yield
+    except Exception as error:  # of whatever library it is
+        what = "expected numpy(), assign(array) and shape of a variable"
+        why = str(error).split("\n")[0] or repr(error)
+        raise InputError(f"discriminator: state()[{name!r}]: {what}, found: {why}") from None
 
 
 def repeated(first, second, start):
     """Whether two values that came from the same start are the same, as far as a device can."""
     if not tf.config.list_physical_devices("GPU"):
-        return np.array_equal(first, second, equal_nan=np.asarray(first).dtype.kind == "f")
+        return np.array_equal(first, second, equal_nan=True)
     # In float64, as random state is unsigned and such differences wrap around.
     change = np.subtract(first, start, dtype=np.float64)
     difference = np.subtract(second, first, dtype=np.float64)

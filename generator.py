@@ -20,6 +20,7 @@ from dataloader import (
     check_numbers,
     check_tokens,
     pieces,
+    prefixed,
     write_file,
 )
 
@@ -29,9 +30,10 @@ import tensorflow as tf
 tf.config.experimental.enable_tensor_float_32_execution(False)  # as in the authors' program
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
-# log_prob works in pieces of at most this many logits for each time step. All time steps at once
-# would take three times as long on one core. On a GPU many small calls would take long.
-MAX_LOGITS = 8_320_000 if tf.config.list_physical_devices("GPU") else 1_280_000
+# Sequences are drawn and judged in pieces of at most so many logits for each time step. A draw
+# takes twice as long with an eighth of them. To judge, a CPU is faster where they fit its cache.
+MAX_DRAWN = 8_320_000
+MAX_JUDGED = MAX_DRAWN if tf.config.list_physical_devices("GPU") else 1_280_000
 BLOCKS = 64  # A draw divides the vocabulary into so many; with 32 it takes 1.4 times as long.
 # A pickle can run code when it is read. These two are the authors', and are known not to.
 PUBLISHED = {
@@ -54,13 +56,18 @@ PARAM_NAMES = list(param_shapes(1, 1, 1))
 ABOUT = ["sequence_length", "start_token", "words"]  # of the model, in a file that a run writes
 
 
-def check_params(params, sizes, source="params"):
-    """The 15 arrays as float32; InputError unless they are finite and fit V, E and H."""
-    shapes = param_shapes(*sizes)
-    if len(params) != len(shapes):
-        raise InputError(f"{source}: expected the 15 arrays {list(shapes)}, found {len(params)}")
-    pairs = zip(params, shapes.items())
-    return [check_floats(p, shape, f"{source}: {name}") for p, (name, shape) in pairs]
+def check_params(params, sizes=None):
+    """The 15 arrays as float32, and V, E and H. InputError unless they are finite and fit these
+    sizes, or one another where none are given."""
+    if len(params) != len(PARAM_NAMES):
+        raise InputError(f"expected the 15 arrays {PARAM_NAMES}, found {len(params)}")
+    if sizes is None:
+        embeddings, *_, w_out, _ = params
+        if np.ndim(embeddings) != 2 or np.ndim(w_out) != 2:
+            raise InputError("embeddings, W_out: expected two dimensions each, found others")
+        sizes = (*np.shape(embeddings), len(w_out))
+    named = zip(params, param_shapes(*sizes).items())
+    return [check_floats(array, shape, name) for array, (name, shape) in named], sizes
 
 
 class Made(type):
@@ -139,18 +146,11 @@ class LSTM(Fixed):
         up; what follows the first END does not count. None: every token counts.
       seed: of sampling, 0 to 2**64 - 1.
       rng: the tf.random.Generator to draw by, in place of one by the seed.
-      source: what an InputError calls params.
     """
 
-    def __init__(
-        self, params, sequence_length, start_token=0, words=None, seed=0, rng=None, source="params"
-    ):
-        if len(params) != 15 or np.ndim(params[0]) != 2 or np.ndim(params[-2]) != 2:
-            raise InputError(f"{source}: expected 15 arrays as in param_shapes, found others")
-        self.vocab_size, self.emb_dim = np.shape(params[0])
-        self.hidden_dim = len(params[-2])
-        self.sizes = (self.vocab_size, self.emb_dim, self.hidden_dim)
-        params = check_params(params, self.sizes, source)
+    def __init__(self, params, sequence_length, start_token=0, words=None, seed=0, rng=None):
+        params, self.sizes = check_params(params)
+        self.vocab_size, self.emb_dim, self.hidden_dim = self.sizes
         check_numbers(1, 10**7, sequence_length=sequence_length)
         check_numbers(0, self.vocab_size - 1, start_token=start_token)
         check_numbers(0, 2**64 - 1, seed=seed)
@@ -159,6 +159,8 @@ class LSTM(Fixed):
             if len(words) != self.vocab_size or words[:2] != MARKS:
                 what = f"{self.vocab_size} of them, {' and '.join(MARKS)} first"
                 raise InputError(f"words: expected {what}, found {len(words)}, {words[:2]} first")
+            if len(set(words)) < len(words) or any(word.split() != [word] for word in words):
+                raise InputError("words: expected different ones without blanks, found others")
 
         self.sequence_length, self.start_token = int(sequence_length), int(start_token)
         self.words = words
@@ -177,7 +179,7 @@ class LSTM(Fixed):
 
     def set_params(self, params):
         """Take 15 arrays; raises InputError naming the one that does not fit."""
-        params = check_params(params, self.sizes)
+        params, _ = check_params(params, sizes=self.sizes)
         for weight, array in zip(self.weights.values(), params):
             weight.assign(array)
 
@@ -191,7 +193,8 @@ class LSTM(Fixed):
         write_file(path, data.getvalue())
 
     def step(self, state, x):
-        """One step (paper, eq. 9): state (h, c), [N, H] each, embedded tokens x [N, E] -> state."""
+        """The state after one more token (paper, eq. 9): (h, c), float [N, H] each. state: the one
+        before it; x: the embedded tokens, float [N, E]."""
         h, c = state
         w = self.weights
         i = tf.sigmoid(x @ w["Wi"] + h @ w["Ui"] + w["bi"])  # input gate
@@ -212,7 +215,7 @@ class LSTM(Fixed):
     def log_prob(self, x):
         """log p(token | prefix) of x, int [N, T], in nats, 0 where not counted; float32 [N, T]."""
         x = check_tokens(x, self.input_shape, self.vocab_size)
-        parts = pieces(x, max(1, MAX_LOGITS // self.vocab_size))
+        parts = pieces(x, max(1, MAX_JUDGED // self.vocab_size))
         log_prob = tf.concat([self._log_prob(part) for part in parts], axis=0)
         return log_prob * self.counted(x)
 
@@ -240,7 +243,8 @@ class LSTM(Fixed):
     @tf.function(jit_compile=True)
     def _log_prob(self, x):
         h = self.states(tf.gather(self.weights["embeddings"], self.inputs(x)))
-        log_prob = tf.map_fn(  # a time step at once, for the cache
+        # One time step after another: the logits of all of them do not fit a CPU's cache.
+        log_prob = tf.map_fn(
             lambda now: self.log_prob_of(*now), (tf.transpose(x), h), fn_output_signature=tf.float32
         )
         return tf.transpose(log_prob)
@@ -281,14 +285,13 @@ class LSTM(Fixed):
         check_numbers(1e-6, 1e6, whole=False, temperature=temperature)
         uniform = self.rng.uniform([len(x), self.sequence_length, 2])
         given, temperature = tf.constant(given, tf.int32), tf.constant(temperature, tf.float32)
-        # 1,664 rows at once with a V of 5,000: with 208 a draw takes twice as long.
-        rows = max(1, 8_320_000 // self.vocab_size)
+        rows = max(1, MAX_DRAWN // self.vocab_size)
         parts = zip(pieces(x, rows), pieces(uniform, rows))
         return tf.concat([self._complete(*part, given, temperature) for part in parts], axis=0)
 
     @tf.function(jit_compile=True)  # saves two fifths of a draw's time
     def _complete(self, x, uniform, given, temperature):
-        w = output_blocks(self.weights["W_out"], self.weights["b_out"]) / temperature
+        blocks = output_blocks(self.weights["W_out"], self.weights["b_out"]) / temperature
         embeddings = self.weights["embeddings"]
         zeros = tf.zeros([len(x), self.hidden_dim])
         start = tf.fill([len(x)], self.start_token)
@@ -296,14 +299,14 @@ class LSTM(Fixed):
         x, uniform = tf.transpose(x), tf.transpose(uniform, [1, 0, 2])
         state = self.step((zeros, zeros), tf.gather(embeddings, start))
 
-        t = 0  # with loops over tf.range it would be compiled anew for each `given`
+        t = 0  # No loop over tf.range: it would be compiled anew for each `given`.
         while t < given:
             if self.words:
                 ended = ended | (x[t] == END)
             state = self.step(state, tf.gather(embeddings, x[t]))
             t += 1
         while t < self.sequence_length:
-            token = draw(state[0], w, uniform[t])
+            token = draw(state[0], blocks, uniform[t])
             token = tf.minimum(token, self.vocab_size - 1)  # where logits are NaN
             if self.words:
                 token = tf.where(ended, END, token)
@@ -352,15 +355,16 @@ class Generator(LSTM):
         state |= {f"reinforce/{n}": v for n, v in self.reinforce_optimizer.state().items()}
         return state
 
-    def restore(self, path):
-        """Take the weights of a file; InputError if its model is of other sizes, words or start."""
-        model = load(path, sequence_length=self.sequence_length, start_token=self.start_token)
+    def take_weights(self, model):
+        """Take the weights of an LSTM; InputError if its sizes, words or start token are others."""
+        if model.words is not None and self.words is None:
+            raise InputError("it is of a text, and TEXT_FILE is not set")
         if model.sizes != self.sizes:
             what = f"VOCAB_SIZE, EMB_DIM, HIDDEN_DIM of {self.sizes}, found {model.sizes}"
-            raise InputError(f"{path}: expected a model with {what}")
+            raise InputError(f"expected a model with {what}")
         for name in ("words", "start_token"):
             if getattr(model, name) != getattr(self, name):
-                raise InputError(f"{path}: expected a model of the same {name}, found another")
+                raise InputError(f"expected a model of the same {name}, found another")
         self.set_params(model.get_params())
 
     def pretrain_step(self, x):
@@ -401,16 +405,15 @@ class Generator(LSTM):
         return loss, gradients, norm
 
 
-def load(path, seed=0, **about):
-    """The LSTM of a file that a run wrote; InputError, naming it, if it is another file. `about`
-    says of weights alone what such a file does not: sequence_length, and what else is in ABOUT."""
-    params, found = read_model(path)
-    if not found and not about:
+def load(path, seed=0, sequence_length=None, start_token=0):
+    """The LSTM of a file; InputError, naming it, if it has none. A file that a run wrote says of
+    which length it is, its start token and its words. For weights alone the arguments say it."""
+    params, about = read_model(path)
+    if not about and sequence_length is None:
         raise InputError(f"{path}: expected a model that a run wrote, found weights alone")
-    try:
-        return LSTM(params, seed=seed, **(found or about))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    about = about or {"sequence_length": sequence_length, "start_token": start_token}
+    with prefixed(path):
+        return LSTM(params, **about, seed=seed)
 
 
 def read_model(path):
@@ -427,40 +430,43 @@ def read_model(path):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
         if unpacked > 4 * len(data):
-            raise InputError("it unpacks to over four times its size")
+            raise ValueError("it unpacks to over four times its size")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             names, arrays = file.files, list(file.values())
         unnamed = [f"arr_{n}" for n in range(15)]
         if names in (PARAM_NAMES, unnamed):
             return arrays, {}
         if names != PARAM_NAMES + ABOUT:
-            raise InputError(f"its arrays are {names}")
+            raise ValueError(f"its arrays are {names}")
         length, start, words = arrays[15:]
         words = bytes(words).decode().split("\n") if len(words) else None
-        return arrays[:15], dict(zip(ABOUT, [int(length), int(start), words]))
+        return arrays[:15], dict(zip(ABOUT, [length.item(), start.item(), words]))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # whatever a damaged file provokes in the readers
-        why = str(error) or repr(error)
-    hint = 'np.savez(path, *pickle.load(file, encoding="latin1")) makes one of a trusted pickle'
-    raise InputError(f"{path}: expected an .npz of the 15 arrays of an LSTM, but {why} ({hint})")
+        what = f"expected an .npz of the 15 arrays of an LSTM, but {str(error) or repr(error)}"
+        hint = 'np.savez(path, *pickle.load(file, encoding="latin1")) makes one of a trusted pickle'
+        raise InputError(f"{path}: {what} ({hint})") from None
 
 
 def output_blocks(w_out, b_out):
-    """W_out over b_out; tokens of probability 0 are added, so that all blocks are of one size."""
+    """W_out, and b_out as one more row below it. Tokens of probability 0 are added, so that all
+    blocks are of one size: float [H + 1, a multiple of BLOCKS]."""
     padding = [0, -b_out.shape[0] % BLOCKS]
     w_out = tf.pad(w_out, [[0, 0], padding])
     b_out = tf.pad(b_out, [padding], constant_values=-1e30)
     return tf.concat([w_out, b_out[None]], axis=0)
 
 
-def draw(h, w, uniform):
-    """Tokens drawn from a softmax: state h [N, H], w as output_blocks makes it, over a temperature,
-    uniform random numbers [N, 2] -> int32 [N].
+def draw(h, blocks, uniform):
+    """Tokens drawn from a softmax, int32 [N]: states h [N, H], blocks as output_blocks makes them
+    (divided by a temperature), uniform random numbers [N, 2].
 
     Token m * BLOCKS + b stands at logits[:, m, b]. First a block b is drawn by its probability,
     then m: looking through one block alone takes half the time of tf.random.categorical.
     """
-    h = tf.pad(h, [[0, 0], [0, 1]], constant_values=1.0)  # for the bias, a row of w
-    logits = tf.reshape(h @ w, [h.shape[0], -1, BLOCKS])
+    h = tf.pad(h, [[0, 0], [0, 1]], constant_values=1.0)  # for the biases
+    logits = tf.reshape(h @ blocks, [h.shape[0], -1, BLOCKS])
     largest = tf.reduce_max(tf.reduce_max(logits, 1), 1)
     probs = tf.exp(logits - largest[:, None, None])
     block = inverse_cdf(tf.reduce_sum(probs, 1), uniform[:, 0])

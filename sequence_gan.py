@@ -34,6 +34,7 @@ from dataloader import (
     WriteError,
     check_numbers,
     pieces,
+    prefixed,
     token_text,
     write_file,
 )
@@ -88,8 +89,35 @@ INITIAL_GENERATOR = None  # a copy of a run's generator.npz to begin from; None:
 
 CONSTANTS = [name for name in globals() if name.isupper() and name not in imported]
 
+LOG_FILE = "save/experiment-log.txt"
+METRICS_FILE = "save/metrics.csv"
+PICTURE_FILE = "save/learning-curve.png"
+SETTINGS_FILE = "save/settings.json"  # the constants of the run, and hashes of its files
+POSITIVE_FILE = "save/real_data.txt"  # the sequences to learn from
+VOCABULARY_FILE = "save/vocabulary.txt"  # of a text: line number k is word number k, from 0
+NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
+EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
+GENERATOR_FILE = "save/generator.npz"  # the generator, of the latest evaluation or the end
+BEST_FILE = "save/generator-best.npz"  # the generator, of the evaluation of the lowest test NLL
+CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run is resumed from
+LOCK_FILE = "save/.lock"
+OUTPUTS = [
+    LOG_FILE,
+    METRICS_FILE,
+    PICTURE_FILE,
+    SETTINGS_FILE,
+    POSITIVE_FILE,
+    VOCABULARY_FILE,
+    NEGATIVE_FILE,
+    EVAL_FILE,
+    GENERATOR_FILE,
+    BEST_FILE,
+    CHECKPOINT_FILE,
+]
+
 STEPS_A_CALL = 26  # discriminator steps in one call: a second on two cores, so that Ctrl-C works
 ACCURACY_BATCHES = 20  # batches of a set on which dis_accuracy is measured
+SAVE_EVERY = 60  # seconds, at least, between two checkpoints of a stage
 BAR = {"disable": None, "dynamic_ncols": True}  # progress bars; None: only in a terminal
 
 
@@ -99,10 +127,14 @@ def main():
     seeds = make_seeds(SEED)
     record, _ = read_checkpoint()
     begun = record is not None and resumes(record, now)
-    words = record["words"] if begun else words_of_initial_generator()
+    initial = None
+    if INITIAL_GENERATOR is not None and not begun:
+        check_file("INITIAL_GENERATOR")
+        initial = load(INITIAL_GENERATOR, sequence_length=SEQ_LENGTH, start_token=START_TOKEN)
+    words = record["words"] if begun else initial.words if initial else None
     data = make_data(now, words)
 
-    with constants_of("the generator, GEN_..."):
+    with prefixed("the generator, GEN_..."):
         generator = Generator(
             vocab_size=data.vocab_size,
             emb_dim=EMB_DIM,
@@ -115,11 +147,12 @@ def main():
             grad_clip=GEN_GRAD_CLIP,
             seed=seeds["generator"],
         )
-    if INITIAL_GENERATOR and not begun:
-        generator.restore(INITIAL_GENERATOR)
-    with constants_of("the rollout policy, ROLLOUT_..."):
+    if initial:
+        with prefixed(INITIAL_GENERATOR):
+            generator.take_weights(initial)
+    with prefixed("the rollout policy, ROLLOUT_..."):
         rollout = Rollout(generator, update_rate=ROLLOUT_UPDATE_RATE)
-    with constants_of("the discriminator, DIS_..."):
+    with prefixed("the discriminator, DIS_..."):
         discriminator = Discriminator(
             sequence_length=SEQ_LENGTH,
             vocab_size=data.vocab_size,
@@ -163,7 +196,7 @@ def train(run, data, generator, discriminator, rollout, seeds):
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
-        some = samples[:1000]
+        some = samples[:1000]  # BLEU takes long
         scores = bleu.orders(some)
         self_scores = Bleu(some, bleu.n, data.end).orders(some, among_references=True)
         for n in data.bleu_orders:
@@ -185,23 +218,26 @@ def train(run, data, generator, discriminator, rollout, seeds):
         rng = np.random.default_rng([seeds["sets"], index])
         real = rng.choice(data.positives, num_negatives, replace=False)
         x, y = dataloader.labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
-        calls = list(zip(pieces(x, STEPS_A_CALL), pieces(y, STEPS_A_CALL)))
         for _ in range(DIS_EPOCHS):
             losses = []
-            for batches, labels in tqdm(calls, leave=False, **BAR):
-                losses.append(discriminator.train_steps(batches, labels))
+            for start in tqdm(range(0, len(x), STEPS_A_CALL), leave=False, **BAR):
+                batches = slice(start, start + STEPS_A_CALL)
+                losses.extend(np.asarray(discriminator.train_steps(x[batches], y[batches])))
 
-        learned = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH)
-        num = min(len(learned) // 2, len(data.held_out))
+        # The accuracies, on sequences just trained on and on as many that are new to it.
+        learned, unseen = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH), data.held_out
+        num = min(len(learned) // 2, len(unseen))
+        unseen = rng.choice(unseen, num, replace=False)
         with generator.drawing_by(2**32 * seeds["accuracy"] + index):
-            new = generator.sample(num).numpy()
-        unseen = np.concatenate([rng.choice(data.held_out, num, replace=False), new])
+            generated = generator.sample(num).numpy()
         run.measure(
             stage,
             epoch,
-            dis_loss=np.mean(np.concatenate(losses)),
+            dis_loss=np.mean(losses),  # of the last epoch
             dis_accuracy=accuracy(learned, y[:ACCURACY_BATCHES].ravel()),
-            dis_accuracy_unseen=accuracy(unseen, np.repeat([1, 0], num)),
+            dis_accuracy_unseen=accuracy(
+                np.concatenate([unseen, generated]), np.repeat([1, 0], num)
+            ),
         )
 
     def accuracy(x, y):
@@ -239,22 +275,6 @@ def train(run, data, generator, discriminator, rollout, seeds):
 # --------------------------------------------------------------------------------------------------
 # The algorithm ends here. What follows makes its data, checks and keeps a run, and shows it.
 
-LOG_FILE = "save/experiment-log.txt"
-METRICS_FILE = "save/metrics.csv"
-PICTURE_FILE = "save/learning-curve.png"
-SETTINGS_FILE = "save/settings.json"  # the constants of the run, and hashes of its files
-POSITIVE_FILE = "save/real_data.txt"  # the sequences to learn from
-VOCABULARY_FILE = "save/vocabulary.txt"  # of a text: line number k is word number k, from 0
-NEGATIVE_FILE = "save/generator_sample.txt"  # the latest set of negatives
-EVAL_FILE = "save/eval_file.txt"  # the sequences of the latest evaluation
-GENERATOR_FILE = "save/generator.npz"  # the generator, of the latest evaluation or the end
-BEST_FILE = "save/generator-best.npz"  # the generator, of the evaluation of the lowest test NLL
-CHECKPOINT_FILE = "save/checkpoint.npz"  # what an interrupted run is resumed from
-LOCK_FILE = "save/.lock"
-OUTPUTS = [LOG_FILE, METRICS_FILE, PICTURE_FILE, SETTINGS_FILE, POSITIVE_FILE, VOCABULARY_FILE]
-OUTPUTS += [NEGATIVE_FILE, EVAL_FILE, GENERATOR_FILE, BEST_FILE, CHECKPOINT_FILE]
-SAVE_EVERY = 60  # seconds, at least, between two checkpoints of a stage
-
 
 def make_seeds(seed):
     """{name: seed} of all that is random in a run."""
@@ -280,30 +300,24 @@ def make_data(constants, words=None):
       bleu_orders: which BLEU an evaluation has
       nll_of_random_tokens: nats per token; ten times as much means divergence
     """
-    c, seed = constants, make_seeds(constants["SEED"])["data"]
-    if c["TEXT_FILE"]:
-        files = c["TEXT_FILE"], c["TEST_FILE"]
-        return Text(*files, c["VOCAB_SIZE"], c["SEQ_LENGTH"], seed, words)
-    sizes = c["VOCAB_SIZE"], c["EMB_DIM"], c["HIDDEN_DIM"]
-    num = whole_batches(c["GENERATED_NUM"], c["BATCH_SIZE"])
-    return Oracle(c["TARGET_FILE"], sizes, c["SEQ_LENGTH"], c["START_TOKEN"], num, seed)
-
-
-def words_of_initial_generator():
-    """The words that a text begins with; None without an INITIAL_GENERATOR, or if it has none."""
-    if INITIAL_GENERATOR is None:
-        return None
-    check_file("INITIAL_GENERATOR")
-    return load(INITIAL_GENERATOR, sequence_length=SEQ_LENGTH).words
-
-
-@contextlib.contextmanager
-def constants_of(model):
-    """Say in an InputError which model's constants are meant."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{model}: {error}") from None
+    seed = make_seeds(constants["SEED"])["data"]
+    if constants["TEXT_FILE"]:
+        return Text(
+            constants["TEXT_FILE"],
+            constants["TEST_FILE"],
+            vocab_size=constants["VOCAB_SIZE"],
+            sequence_length=constants["SEQ_LENGTH"],
+            seed=seed,
+            words=words,
+        )
+    return Oracle(
+        constants["TARGET_FILE"],
+        sizes=(constants["VOCAB_SIZE"], constants["EMB_DIM"], constants["HIDDEN_DIM"]),
+        sequence_length=constants["SEQ_LENGTH"],
+        start_token=constants["START_TOKEN"],
+        num=whole_batches(constants["GENERATED_NUM"], constants["BATCH_SIZE"]),
+        seed=seed,
+    )
 
 
 @contextlib.contextmanager
@@ -315,8 +329,8 @@ def locked(path):
     except Timeout:
         raise OSError(f"another run is under way in this folder ({path})") from None
     except (OSError, NotImplementedError) as error:
-        what = f"cannot be locked, so that no second run can be kept out: {error}"
-        raise OSError(f"{path}: {what}. Run in a folder on another disk") from None
+        what = "cannot be locked, which would keep out a second run in this folder"
+        raise OSError(f"{path}: {what}: {error}. If its disk has no locks, use another") from None
     try:
         yield
     finally:
@@ -336,8 +350,8 @@ class Run:
         if begun != (record is not None and resumes(record, now)):
             raise InputError(f"{CHECKPOINT_FILE}: another run has just written it; start again")
         if begun:
-            shapes = {name: tuple(variable.shape) for name, variable in self.variables.items()}
-            if shapes != {name: array.shape for name, array in arrays.items()}:
+            values = {name: variable.numpy() for name, variable in self.variables.items()}
+            if kinds(values) != kinds(arrays):
                 raise InputError(f"{CHECKPOINT_FILE}: expected the state of these models")
             for name, variable in self.variables.items():
                 variable.assign(arrays[name])
@@ -364,14 +378,15 @@ class Run:
         """The epochs of a stage that are not done yet. A stage is over when the next one begins,
         even if its loop was left by `break`."""
         done = self.record["done"]
-        if number == 0 or stage in list(done)[:-1]:  # left out, or over
+        if number == 0 or (stage in done and stage != list(done)[-1]):  # left out, or over
             return
         if stage not in done:
             if heading:
                 self.log(heading)
             done[stage] = 0
             self.save()
-        with tqdm(desc=stage, total=number, initial=done[stage], unit="epoch", **BAR) as self.bar:
+        self.bar = tqdm(desc=stage, total=number, initial=done[stage], unit="epoch", **BAR)
+        with self.bar:
             for epoch in range(done[stage], number):
                 done[stage] = epoch + 1  # before the loop's body, as that may end by `break`
                 yield epoch
@@ -393,7 +408,7 @@ class Run:
                 raise FloatingPointError(f"{what}; the log is kept. {advice}")
         self.rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
-        columns = dict.fromkeys(name for row in self.rows for name in row)
+        columns = dict.fromkeys(name for each in self.rows for name in each)
         table = io.StringIO()
         writer = csv.DictWriter(table, columns, lineterminator="\n")
         writer.writeheader()
@@ -431,12 +446,17 @@ class Run:
         self.saved = time.monotonic()
 
 
+def kinds(arrays):
+    """{name: (shape, type)} of {name: array}."""
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
 RECORD = {  # what a checkpoint's record holds, and of which type
     "settings": dict,
     "done": dict,  # {stage: epochs done}, in the order in which the stages began
     "finished": bool,
     "log": str,
-    "rows": list,
+    "rows": list,  # of the metrics, {name: value} each
     "seconds": float,
     "words": (list, type(None)),
 }
@@ -450,16 +470,28 @@ def read_checkpoint():
         with np.load(CHECKPOINT_FILE, allow_pickle=False) as file:
             arrays = dict(file)
         record = json.loads(str(arrays.pop("record")))
-        for name, kind in RECORD.items():
-            if not isinstance(record[name], kind):
-                raise TypeError(f"{name} of its record")
-        if not all(isinstance(row, dict) for row in record["rows"]):
-            raise TypeError("rows of its record")
-        if not all(isinstance(number, int) for number in record["done"].values()):
-            raise TypeError("done of its record")
+        check_record(record)
         return record, arrays
-    except Exception:  # whatever a damaged file provokes in its reader
-        raise InputError(f"{CHECKPOINT_FILE}: cannot be read; move it away to begin") from None
+    except Exception as error:  # whatever a damaged file provokes in its reader
+        what = f"cannot be read ({error}); move it away to begin"
+        raise InputError(f"{CHECKPOINT_FILE}: {what}".replace("\n", " ")) from None
+
+
+def check_record(record):
+    """Raise InputError unless a checkpoint's record is one that a run has written."""
+    for name, kind in RECORD.items():
+        if not isinstance(record.get(name), kind):
+            raise InputError(f"its record has no {name}")
+    check_numbers(0, 1e12, whole=False, seconds=record["seconds"])
+    check_numbers(0, 10**7, **record["done"])
+    for row in record["rows"]:
+        numbers = dict(row)
+        if not isinstance(numbers.pop("stage"), str):
+            raise InputError("a row without a stage")
+        check_numbers(0, 10**7, epoch=numbers["epoch"])
+        check_numbers(-1e300, 1e300, whole=False, **numbers)
+    if not all(isinstance(word, str) for word in record["words"] or []):
+        raise InputError("its words are no text")
 
 
 INITIAL = ["INITIAL_GENERATOR", "content of INITIAL_GENERATOR"]
@@ -526,28 +558,35 @@ ACCURACIES = {  # the last panel, by the discriminator's sets
 }
 
 
+def run_epoch(row):
+    """The epoch of a row, those of MLE counted, too."""
+    return row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial")
+
+
 def draw_metrics(rows):
     """Draw the generator's measures by epoch, and the discriminator's accuracies by set."""
     from matplotlib.figure import Figure  # its import takes a second, and a run can do without
 
     evaluations = [row for row in rows if "nll_test" in row]
     sets = [row for row in rows if "dis_loss" in row]
-    epochs = [row["epoch"] + PRE_EPOCH_NUM * (row["stage"] == "adversarial") for row in evaluations]
-    panels = [(title, labels, evaluations, epochs, "epoch") for title, labels in PANELS.items()]
-    panels.append(("accuracy", ACCURACIES, sets, range(len(sets)), "set of negatives"))
+    panels = [(title, labels, evaluations) for title, labels in PANELS.items()]
+    panels.append(("accuracy", ACCURACIES, sets))
     panels = [panel for panel in panels if any(set(panel[1]) & set(row) for row in panel[2])]
 
     figure = Figure(figsize=(9, 2.6 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), squeeze=False)
-    for axes, (title, labels, shown, x, unit) in zip(grid.flat, panels):
+    for axes, (title, labels, shown) in zip(grid.flat, panels):
+        if shown is sets:
+            x, start, unit = range(len(sets)), DIS_PRETRAIN_ROUNDS, "set of negatives"
+        else:
+            x, start, unit = [run_epoch(row) for row in evaluations], PRE_EPOCH_NUM, "epoch"
         for name, label in labels.items():
             if name in shown[0]:
                 axes.plot(x, [row[name] for row in shown], ".-", label=label)
-        start = DIS_PRETRAIN_ROUNDS if labels is ACCURACIES else PRE_EPOCH_NUM
         axes.axvline(start, color="gray", linestyle="--", label="adversarial training begins")
         axes.set(xlabel=unit, ylabel=title)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        if title != "BLEU" and labels is not PANELS["nats per token"]:
+        if title in ("nats per token: distance", "accuracy"):
             axes.set_ylim(bottom=0)
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=150)
@@ -557,10 +596,11 @@ def draw_metrics(rows):
 def settings():
     """The constants, those of the driver checked, and the beginning of each used file's SHA-256."""
     values = {name: globals()[name] for name in CONSTANTS}
-    counts = "EMB_DIM HIDDEN_DIM SEQ_LENGTH BATCH_SIZE DIS_BATCH_SIZE DIS_EPOCHS G_STEPS "
-    for name in (counts + "ROLLOUT_NUM EVAL_EVERY").split():
+    at_least_one = ["EMB_DIM", "HIDDEN_DIM", "SEQ_LENGTH", "BATCH_SIZE", "DIS_BATCH_SIZE"]
+    at_least_one += ["DIS_EPOCHS", "G_STEPS", "ROLLOUT_NUM", "EVAL_EVERY"]
+    for name in at_least_one:
         check_numbers(1, 10**7, **{name: values[name]})
-    for name in "PRE_EPOCH_NUM DIS_PRETRAIN_ROUNDS TOTAL_BATCH D_STEPS".split():
+    for name in ["PRE_EPOCH_NUM", "DIS_PRETRAIN_ROUNDS", "TOTAL_BATCH", "D_STEPS"]:
         check_numbers(0, 10**7, **{name: values[name]})
     check_numbers(2, 10**7, VOCAB_SIZE=VOCAB_SIZE)
     check_numbers(0, VOCAB_SIZE - 1, START_TOKEN=START_TOKEN)
@@ -599,23 +639,25 @@ def set_size(data):
     """Real sequences in a set, and as many negatives; InputError if they are less than a batch."""
     num = min(whole_batches(GENERATED_NUM, BATCH_SIZE), len(data.positives))
     if BATCH_SIZE > num or DIS_BATCH_SIZE > 2 * num:
-        what = f"at most {num} and {2 * num} for {len(data.positives)} real sequences"
-        what += f" and GENERATED_NUM = {GENERATED_NUM}, found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
-        raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {what}")
+        most = f"at most {num} and {2 * num} for {len(data.positives)} real sequences"
+        found = f"GENERATED_NUM = {GENERATED_NUM}, found {BATCH_SIZE} and {DIS_BATCH_SIZE}"
+        raise InputError(f"BATCH_SIZE, DIS_BATCH_SIZE: expected {most} and {found}")
     return num
 
 
 if __name__ == "__main__":
+    # Without a terminal both may be missing.
     sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
 
-    def again(ignored):  # a Ctrl-C that came in a destructor, where Python ignores exceptions
+    def interrupt_again(ignored):
+        """Repeat a Ctrl-C that came in a destructor, where Python ignores exceptions."""
         if ignored.exc_type is not KeyboardInterrupt:
             return sys.__unraisablehook__(ignored)
-        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()  # out of the destructor
 
-    sys.unraisablehook = again
+    sys.unraisablehook = interrupt_again
     try:
         main()
     except (InputError, FloatingPointError, OSError) as error:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataloader import InputError
+from dataloader import InputError, prefixed
 from generator import LSTM, param_shapes, read_model
 
 
@@ -22,7 +22,8 @@ class Oracle(LSTM):
 
     def __init__(self, path, sizes, sequence_length, start_token, num, seed):
         params, _ = read_model(path)
-        super().__init__(params, sequence_length, start_token, seed=seed, source=path)
+        with prefixed(path):
+            super().__init__(params, sequence_length, start_token, seed=seed)
         if self.sizes != tuple(sizes):
             what = f"VOCAB_SIZE, EMB_DIM, HIDDEN_DIM of {tuple(sizes)}, found {self.sizes}"
             raise InputError(f"{path}: expected an oracle with {what}")

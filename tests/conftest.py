@@ -1,10 +1,9 @@
 import os
-import tempfile
 
-if "TF_XLA_FLAGS" not in os.environ:  # the many processes of the tests compile each thing once
-    compiled = tempfile.TemporaryDirectory()
-    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={compiled.name}"
+# Much is compiled, and little of it runs for long.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there are two processes of them
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share a GPU
 
 import experiment

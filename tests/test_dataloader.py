@@ -62,15 +62,15 @@ def test_texts_that_cannot_be_used_are_named(tmp_path, text, test, message):
     reference.assert_refused(lambda: make_text(tmp_path, text, test), f"{tmp_path}/{message}")
 
 
-LINES = [f"a{n} b c{n % 7} d" for n in range(60)]
+LINES = [f"a{n} b c d{n}" for n in range(60)]
 REPORTS = [  # text, test text, what is said of it; None: nothing but its size
     ([f"a{n} b c{n}" for n in range(60)] + ["a b c d e f"], None, None),  # as long as SEQ_LENGTH
-    ([f"{line} e f g" for line in LINES], None, "60 lines are cut, 0% is padding. SEQ_LENGTH = 7"),
-    (["a"] * 20, None, "0 lines are cut, 67% is padding. SEQ_LENGTH = 1 holds the longest"),
-    (LINES, "\n".join(LINES[:30]), "30 of the held-out lines are also among those to learn"),
-    ([f"2 {line}" for line in LINES], None, "54 lines begin with '2'. If that is a mark"),
-    ([f"{line} ." for line in LINES], None, "54 lines end in '.'. If that is a mark or padding"),
-    (LINES[:40] + ["a 0 0 0"] * 20, LINES[0], "20 lines end in a run of '0'. If that is"),
+    ([f"{line} {line}" for line in LINES], None, "60 lines are cut, 0% is padding. SEQ_LENGTH = 8"),
+    ([f"2 {line}" for line in LINES], None, "54 lines begin with '2': a mark or padding? Leave"),
+    ([f"{line} ." for line in LINES], None, "54 lines end with '.': a mark or padding? Leave"),
+    ([*LINES[:40], *["a 0 0"] * 15, *["0 a"] * 5], LINES[0], "15 lines end with '0': a mark or"),
+    ([*LINES[:40], *["0 0 a"] * 15], LINES[0], "15 lines begin with '0': a mark or padding? Leave"),
+    (["one"] * 10, "one", "0 lines are cut, 67% is padding. SEQ_LENGTH = 1 holds the longest"),
 ]
 
 
@@ -80,7 +80,7 @@ def test_what_is_noteworthy_of_a_text_is_said(tmp_path, capsys, lines, test, sai
     size, *notes = capsys.readouterr().out.splitlines()
     assert re.search(r"text\.txt: \d+ lines to learn, \d+ held out$", size)
     notes = "\n".join(line for line in notes if "unknown" not in line and "VOCAB" not in line)
-    assert said in notes if said else notes == ""
+    assert notes.strip().startswith(said) and "\n" not in notes if said else notes == ""
 
 
 def test_characters_come_back_with_their_blanks_as_the_readme_says(tmp_path):
@@ -145,14 +145,6 @@ def test_in_a_text_unknown_words_match_nothing():
     assert Bleu([[1, 1, 1]], 2)([[1, 1, 1]]) == 1  # no text: a token as any other
 
 
-BAD_BLEUS = [
-    (lambda: Bleu(np.zeros([0, 4], int), 2), "references: expected"),
-    (lambda: Bleu([[1, 2]], 0), "n: expected a whole number from 1"),
-    (lambda: Bleu([[1, 2]], 2)(np.zeros([0, 2], int)), "x: expected"),
-    (lambda: self_bleu([[1, 2]], 2), "x: expected two sequences or more"),
-]
-
-
-@pytest.mark.parametrize(("call", "message"), BAD_BLEUS)
-def test_calls_of_bleu_that_do_not_fit_are_named(call, message):
-    reference.assert_refused(call, message)
+def test_bleu_needs_something_to_compare_with():
+    reference.assert_refused(lambda: Bleu(np.zeros([0, 4], int), 2), "references: expected")
+    reference.assert_refused(lambda: self_bleu([[1, 2]], 2), "x: expected two sequences or more")

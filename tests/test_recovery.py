@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sequence_gan
-from dataloader import InputError
+from dataloader import InputError, WriteError
 
 # For a process that Ctrl-C ends: a shell's background jobs ignore it.
 LISTEN = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
@@ -23,12 +23,16 @@ def unfinished(interrupted, tmp_path):
     return shutil.copytree(interrupted, tmp_path / "run")
 
 
-def test_an_interrupted_run_goes_on_and_writes_its_files_anew(unfinished, finished):
+def test_an_interrupted_run_goes_on_and_writes_its_files_anew(
+    unfinished, finished, monkeypatch, capsys
+):
     for name in ("experiment-log.txt", "metrics.csv", "real_data.txt"):
         (unfinished / "save" / name).write_text("half")
     (unfinished / "save/.checkpoint.npz.tmp").write_bytes(b"half")
-    out, _ = experiment.run(unfinished)
-    assert "SeqGAN, resumed after mle 6, discriminator 2, adversarial " in out
+    experiment.set_constants(unfinished, monkeypatch)
+    sequence_gan.main()
+    said = capsys.readouterr().out
+    assert "SeqGAN, resumed after mle 6, discriminator 2, adversarial " in said
     assert experiment.outputs(unfinished) == experiment.outputs(finished)
 
 
@@ -112,32 +116,33 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     path, log = unfinished / "save/checkpoint.npz", experiment.log(unfinished)
     with np.load(path) as file:
         arrays = dict(file)
-    unread = "save/checkpoint.npz: cannot be read; move it away to begin"
+    unread = "save/checkpoint.npz: cannot be read ("
     for data in (path.read_bytes()[:-100], b""):
         path.write_bytes(data)
         experiment.assert_refused(unread, unfinished, monkeypatch)
         assert path.read_bytes() == data
     record = json.loads(str(arrays["record"]))
-    for wrong in ({}, record | {"log": 1}, record | {"rows": [1]}, record | {"done": {"mle": ""}}):
-        np.savez(path, **arrays | {"record": json.dumps(wrong)})
+    row = record["rows"][0]
+    for wrong in (
+        {"log": 1}, {"finished": 0}, {"seconds": float("nan")}, {"words": [1]},
+        {"done": {"mle": ""}}, {"done": {"mle": -1}}, {"done": {"mle": True}},
+        {"rows": [1]}, {"rows": [{}]}, {"rows": [row | {"epoch": "1"}]},
+        {"rows": [row | {"nll_test": None}]},
+    ):  # fmt: skip
+        np.savez(path, **arrays | {"record": json.dumps(record | wrong)})
+        experiment.assert_refused(unread, unfinished, monkeypatch)
+    for text in ("{}", "[]", "7"):
+        np.savez(path, **arrays | {"record": text})
         experiment.assert_refused(unread, unfinished, monkeypatch)
     np.savez(path, **arrays | {"record": np.array([None])})  # a pickle, which could run code
     experiment.assert_refused(unread, unfinished, monkeypatch)
-    np.savez(path, **arrays | {"generator/Wi": arrays["generator/Ui"], "more": np.ones(3)})
-    experiment.assert_refused("save/checkpoint.npz: expected the state", unfinished, monkeypatch)
+    bias = arrays["generator/bi"]
+    for wrong in ({"more": np.ones(3)}, {"generator/bi": bias[1:]}, {"generator/bi": 1j * bias}):
+        np.savez(path, **arrays | wrong)
+        experiment.assert_refused(
+            "save/checkpoint.npz: expected the state of", unfinished, monkeypatch
+        )
     assert experiment.log(unfinished) == log
-
-
-def test_without_its_checkpoint_a_run_starts_afresh_and_every_file_is_kept(unfinished, finished):
-    (unfinished / "save/checkpoint.npz").unlink()
-    names = {"vocabulary.txt", *(path.name for path in (unfinished / "save").glob("[!.t]*"))}
-    for name in names:
-        (unfinished / "save" / name).write_text(f"my {name}")
-    assert "data.txt, of the run before, is moved to save/run-" in experiment.run(unfinished)[0]
-    assert experiment.outputs(unfinished) == experiment.outputs(finished)
-    (kept,) = (unfinished / "save").glob("run-*")
-    for name in names:
-        assert (kept / name).read_text() == f"my {name}"
 
 
 def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkeypatch):
@@ -156,30 +161,38 @@ def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkey
     assert time.monotonic() - saved[0].started >= record["seconds"] > 0
 
 
-def test_a_discriminator_of_keras_layers_is_resumed_to_the_byte(tmp_path):
+def test_a_discriminator_of_keras_layers_is_resumed_to_the_byte(tmp_path, monkeypatch, capsys):
     first = experiment.README.index("    import keras")
     last = experiment.README.index("    sequence_gan.main()")
     script = "\n".join(line[4:] for line in experiment.README[first : last + 1])
+    constants = {"PRE_EPOCH_NUM": 1, "ROLLOUT_UPDATE_RATE": 0.0}
     folders = [tmp_path / "disturbed", tmp_path / "undisturbed"]
     for folder in folders:
         folder.mkdir()
-        experiment.make(folder, PRE_EPOCH_NUM=1, ROLLOUT_UPDATE_RATE=0.0)
+        experiment.make(folder, **constants)
         (folder / "mine.py").write_text(script)
     with experiment.run_until(2, folders[0], "mine.py") as process:
         process.kill()
+    monkeypatch.setattr(sequence_gan, "Discriminator", sequence_gan.Discriminator)  # put back later
     for folder in folders:
-        out, _ = experiment.run(folder, "mine.py")
-        assert ("resumed after mle 1, discriminator 2" in out) == (folder is folders[0])
+        experiment.set_constants(folder, monkeypatch, **constants)
+        exec(script, {})
+        resumed = "resumed after mle 1, discriminator 2" in capsys.readouterr().out
+        assert resumed == (folder is folders[0])
     assert experiment.outputs(folders[0]) == experiment.outputs(folders[1])
 
 
-def test_a_full_disk_ends_the_run_with_one_line_and_leaves_log_and_checkpoint(unfinished):
+def test_a_full_disk_ends_the_run_and_leaves_log_and_checkpoint(unfinished, monkeypatch):
     log, path = experiment.log(unfinished), unfinished / "save/checkpoint.npz"
     newest = path.read_bytes()
-    size = len(newest) // 2  # sequences and logs fit, the next checkpoint does not
-    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
-    _, err = experiment.run(unfinished, code=1, **limit)
-    assert "Traceback" not in err
-    assert "sequence_gan.py: save/" in err and "cannot be written: File too large" in err
+    experiment.set_constants(unfinished, monkeypatch)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Sequences and logs fit, the next checkpoint does not.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(newest) // 2, before[1]))
+    try:
+        with pytest.raises(WriteError, match=r"^save/.*: cannot be written: File too large$"):
+            sequence_gan.main()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert experiment.log(unfinished).startswith(log)
     assert path.read_bytes() == newest

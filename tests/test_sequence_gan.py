@@ -45,18 +45,11 @@ def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
     evaluated = [row for row in rows if row["nll_oracle"]]
     nlls = re.findall(r"nll:\t(.*)", experiment.log(finished))
     assert [float(row["nll_oracle"]) for row in evaluated] == list(map(float, nlls))
-    for row in evaluated:
-        # A model is no better on fresh real data than the oracle itself, and here not far from it.
-        assert 2.5 < float(row["nll_test"]) < 3.8
-        assert 0 < float(row["bleu_2"]) < 1 and 0 < float(row["self_bleu_2"]) < 1
-    trained = [row for row in rows if row["dis_loss"]]
-    assert len(trained) == 5 and all(0 <= float(row["dis_accuracy"]) <= 1 for row in trained)
     played = [row for row in rows if row["pg_loss"]]
     assert [row["epoch"] for row in played] == ["0", "1", "2"]
     for row in played:  # the loss is a sum of rewards times -log p, 96 of them
         reward, loss = float(row["reward_mean"]), float(row["pg_loss"])
         assert 0 < reward < 1 and 2.5 < loss / 96 / reward < 3.8
-    assert rows == sorted(rows, key=lambda row: int(row["seconds"]))
 
     x = np.loadtxt(finished / "save/eval_file.txt", int)  # entropy is the NLL of what is judged
     params, _ = read_model(finished / "save/generator.npz")
@@ -70,7 +63,6 @@ BATCHES = "BATCH_SIZE, DIS_BATCH_SIZE: expected at most"
 BAD = [  # the driver's own, and one of each class, whose argument gets the constant's name
     ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
     ({"ROLLOUT_NUM": 0}, "ROLLOUT_NUM: expected a whole number from 1"),
-    ({"EVAL_EVERY": 0}, "EVAL_EVERY: expected a whole number from 1"),
     ({"BATCH_SIZE": 1, "GENERATED_NUM": 1}, "GENERATED_NUM: expected a whole number from 2"),
     ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     ({"DIS_NUM_FILTERS": [8, 8]}, "the discriminator, DIS_...: num_filters: expected integers of"),
@@ -82,9 +74,7 @@ BAD = [  # the driver's own, and one of each class, whose argument gets the cons
     ({"TARGET_FILE": "none.npz"}, f"TARGET_FILE: {NO_FILE} 'none.npz', sought in /"),
     ({"INITIAL_GENERATOR": "link.npz"}, f"INITIAL_GENERATOR: {NO_FILE} 'link.npz'"),
     ({"TEST_FILE": "text.txt"}, f"TEXT_FILE: {NO_FILE} None"),
-    ({"TEXT_FILE": ""}, f"TEXT_FILE: {NO_FILE} ''"),
-    (TEXT | {"SEQ_LENGTH": 0}, "SEQ_LENGTH: expected a whole number from 1 to 10000000, found 0"),
-    (TEXT | {"EMB_DIM": 2.5}, "EMB_DIM: expected a whole number from 1"),
+    ({"TEXT_FILE": 5}, f"TEXT_FILE: {NO_FILE} 5"),
     (TEXT | {"TEST_FILE": "none.txt"}, f"TEST_FILE: {NO_FILE} 'none.txt'"),
     (TEXT | {"BATCH_SIZE": 64}, f"{BATCHES} 54 and 108 for 54 real sequences and GENERATED_NUM"),
 ]
@@ -194,6 +184,7 @@ def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
     record_events(monkeypatch, events)
     sequence_gan.main()
     assert [event.name for event in events] == SCHEDULE
+    # Of a call of two batches losses of 2 were noted, of the call of one that follows it of 1.
     assert {row["dis_loss"] for row in experiment.metrics(folder)} == {"", "1.66667"}
 
     positives = np.loadtxt("save/real_data.txt", np.int32)
@@ -256,9 +247,11 @@ def test_every_constant_reaches_its_model_and_their_seeds_differ(tmp_path, monke
         made[name] = mock.Mock(wraps=getattr(sequence_gan, name))
         monkeypatch.setattr(sequence_gan, name, made[name])
     sequence_gan.main()
-    path, sizes, *others, oracle_seed = made["Oracle"].call_args.args
-    assert (path, sizes, others) == ("save/target_params.npz", (30, 6, 8), [5, 3, 96])
+    assert made["Oracle"].call_args.args == ("save/target_params.npz",)
     keywords = {name: constructor.call_args.kwargs for name, constructor in made.items()}
+    oracle_seed = keywords["Oracle"].pop("seed")
+    lengths = {"sequence_length": 5, "start_token": 3}
+    assert keywords["Oracle"] == lengths | {"sizes": (30, 6, 8), "num": 96}
     generator, discriminator = keywords["Generator"], keywords["Discriminator"]
     seeds = np.random.SeedSequence(7).generate_state(3).tolist()
     assert [oracle_seed, generator.pop("seed"), discriminator.pop("seed")] == seeds
@@ -327,8 +320,6 @@ def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
     assert "epoch:\t4\tnll:\t5.9e-05\n" in experiment.log(folder)
     judged, samples = named(events, "measure")[-1].arguments
     assert judged is generator and samples.shape == (1000, 6)
-    negatives = token_text(named(events, "sample")[-2].result, words)
-    assert open("save/generator_sample.txt").read() == negatives
     row = [row for row in experiment.metrics(folder) if row["nll_test"]][-1]
     assert float(row["self_bleu_3"]) == pytest.approx(self_bleu(samples, 3, 0), rel=1e-4)
     lines = [" ".join(line.split()[:6]) for line in open("text.txt")]
@@ -364,15 +355,19 @@ def test_a_slip_in_the_training_loops_shows_its_place(tmp_path):
     assert "loss = generator.reinforce_step(samples, rewards.T)\n" in err and "InputError: " in err
 
 
-def test_three_runs_within_one_second_are_all_kept(tmp_path, monkeypatch):
+def test_every_file_of_three_runs_within_one_second_is_kept(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda _: "2026-01-01T00-00-00")
     (tmp_path / "save").mkdir()
+    names = {"vocabulary.txt", *(path.name for path in (finished / "save").glob("[!.t]*"))}
     for number in range(3):
-        (tmp_path / "save/experiment-log.txt").write_text(f"run {number}")
+        for name in names:
+            (tmp_path / "save" / name).write_text(f"{name} of run {number}")
         sequence_gan.keep_aside()
-    logs = [path.read_text() for path in sorted((tmp_path / "save").glob("run-*/*.txt"))]
-    assert logs == ["run 0", "run 1", "run 2"]
+    for number, kept in enumerate(sorted((tmp_path / "save").iterdir())):
+        texts = {path.name: path.read_text() for path in kept.iterdir()}
+        assert texts == {name: f"{name} of run {number}" for name in names}
+    assert number == 2
 
 
 def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeypatch, capsys):
@@ -388,10 +383,9 @@ def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeyp
         assert re.fullmatch(log, experiment.log(folder))
     said = capsys.readouterr().out
     assert said.count("Done.") == 2
-    tested = [
-        (float(row["nll_test"]), row) for row in experiment.metrics(folder) if row["nll_test"]
-    ]
-    lowest, row = min(tested, key=lambda pair: pair[0])
+    evaluations = [row for row in experiment.metrics(folder) if row["nll_test"]]
+    row = min(evaluations, key=lambda row: float(row["nll_test"]))
+    lowest = float(row["nll_test"])
     assert f"lowest test NLL, {lowest}, of adversarial epoch {row['epoch']}, is in save/gen" in said
     model = load("save/generator-best.npz")
     held_out = sequence_gan.make_data(vars(sequence_gan)).held_out
@@ -406,51 +400,62 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
     sequence_gan.main()
     (folder / "mine.npz").write_bytes((folder / "save/generator.npz").read_bytes())
     (folder / "text.txt").write_text("c c d\nc b e\n" * 20)  # other frequencies, two new words
-    capsys.readouterr()
     experiment.set_constants(folder, monkeypatch, **none, INITIAL_GENERATOR="mine.npz")
     sequence_gan.main()
-    said = capsys.readouterr().out
-    assert "40 held out\n  3 of 4 words are unknown" in said and "VOCAB_SIZE" not in said
+    assert "40 held out\n  3 of 4 words are unknown" in capsys.readouterr().out
     model, before = load("save/generator.npz"), load("mine.npz")
-    assert list(model.words) == list(before.words) == ["<end>", "<unknown>", "b", "a"]
+    assert model.words == before.words == ["<end>", "<unknown>", "b", "a"]
     reference.assert_same(model.get_params(), before.get_params())
     lines = set(open("save/real_data.txt").read().splitlines())
     assert lines == {"<unknown> <unknown> <unknown>", "<unknown> b <unknown>"}
-    LSTM(before.get_params(), 6, start_token=2).save("start.npz")
-    (folder / "other.txt").write_text("x y\n" * 20)
-    np.savez("save/target_params.npz", *reference.lstm_params(4, 6, 8))
-    oracle = {"TEXT_FILE": None, "TEST_FILE": None}
-    words, start = "mine.npz: expected a model of the same words", "start.npz: expected a model of"
-    known = "other.txt: none of its words is among those known"
+
+
+def test_an_initial_generator_that_does_not_fit_is_named(tmp_path, monkeypatch):
+    folder = experiment.make(tmp_path)
+    experiment.write_text(folder / "text.txt")
+    (folder / "colours.txt").write_text("red blue red\n" * 60)
+    colours = TEXT | {"TEXT_FILE": "colours.txt"}
+    words = "<end> <unknown> red blue".split()
+    LSTM(reference.lstm_params(30, 6, 8), 6, start_token=2).save(folder / "start.npz")
+    LSTM(reference.lstm_params(4, 6, 8), 6, words=words).save(folder / "words.npz")
+    params = reference.lstm_params(30, 6, 8)
+    np.savez(folder / "nan.npz", *params[:14], np.float32([np.nan] * 30))
     for name, constants, message in (
+        ("start.npz", {}, "start.npz: expected a model of the same start_token, found another"),
+        ("nan.npz", {}, "nan.npz: b_out: expected finite floating-point numbers"),
+        ("words.npz", {}, "words.npz: it is of a text, and TEXT_FILE is not set"),
         (
-            "mine.npz",
-            {"HIDDEN_DIM": 9},
-            "mine.npz: expected a model with VOCAB_SIZE, EMB_DIM, HIDD",
+            "words.npz",
+            colours | {"HIDDEN_DIM": 9},
+            "words.npz: expected a model with VOCAB_SIZE, E",
         ),
-        ("mine.npz", {"TEXT_FILE": "other.txt"}, known),
-        ("mine.npz", oracle, f"{words}, found another"),
-        ("start.npz", oracle, f"{start} the same start_token, found another"),
+        ("start.npz", TEXT, "start.npz: expected a model with VOCAB_SIZE, EMB_DIM, HIDDEN_DIM of"),
     ):
-        constants = none | {"INITIAL_GENERATOR": name, "SEED": 3} | constants
+        constants = constants | {"INITIAL_GENERATOR": name}
         experiment.assert_refused(message, folder, monkeypatch, **constants)
 
 
-def test_looking_more_often_and_a_missing_matplotlib_do_not_change_a_run(finished, tmp_path):
-    folder = experiment.make(tmp_path, EVAL_EVERY=1)
-    (folder / "matplotlib.py").write_text("raise ImportError('no matplotlib')\n")
-    out, _ = experiment.run(folder)
+def test_looking_more_often_and_a_missing_matplotlib_do_not_change_a_run(
+    finished, tmp_path, monkeypatch, capsys
+):
+    folder, draw = experiment.make(tmp_path), sequence_gan.draw_metrics
+    experiment.set_constants(folder, monkeypatch, EVAL_EVERY=1)
+    monkeypatch.setattr(sequence_gan, "draw_metrics", draw)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # its import fails
+    sequence_gan.main()
     ours, theirs = experiment.outputs(folder), experiment.outputs(finished)
     for name in ("rows", "generator-best.npz"):
         ours.pop(name), theirs.pop(name)
     log, longer = (run.pop("experiment-log.txt").split(b"\n") for run in (theirs, ours))
     assert set(log) < set(longer) and ours == theirs
-    assert "save/learning-curve.png cannot be drawn: no matplotlib" in out
-    assert "Done. The generator is in save/generator.npz" in out
+    said = capsys.readouterr().out
+    assert "save/learning-curve.png cannot be drawn: import of matplotlib.figure halted" in said
+    assert "Done. The generator is in save/generator.npz" in said
 
 
 def test_a_text_is_learned_in_a_notebook_and_its_samples_are_shown(tmp_path):
-    folder = experiment.make(tmp_path, TEXT_FILE="text.txt", DIS_PRETRAIN_ROUNDS=0, TOTAL_BATCH=0)
+    none = {"DIS_PRETRAIN_ROUNDS": 0, "TOTAL_BATCH": 0}
+    folder = experiment.make(tmp_path, TEXT_FILE="text.txt", PRE_EPOCH_NUM=1, **none)
     experiment.write_text(folder / "text.txt", 200)
     notebook = "import io, sys, runpy; sys.stdout = io.StringIO(); "  # no reconfigure, as there
     notebook += "runpy.run_path('sequence_gan.py', run_name='__main__')\n"
@@ -460,7 +465,7 @@ def test_a_text_is_learned_in_a_notebook_and_its_samples_are_shown(tmp_path):
     assert b"text.txt: 180 lines to learn, 20 held out" in done.stdout
     words = set((folder / "save/vocabulary.txt").read_text().split())
     shown = [line.split("\t")[1] for line in done.stdout.decode().splitlines() if "sample:" in line]
-    assert len(shown) == 3 and all(set(line.split()) <= words - {"<end>"} for line in shown)
+    assert len(shown) == 1 and all(set(line.split()) <= words - {"<end>"} for line in shown)
     assert (folder / "save/learning-curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -472,29 +477,24 @@ def test_the_picture_has_panels_in_words_for_what_was_measured(monkeypatch):
     monkeypatch.setattr(sequence_gan, "write_file", lambda path, data: None)
     monkeypatch.setattr(sequence_gan, "PRE_EPOCH_NUM", 6)
     monkeypatch.setattr(sequence_gan, "DIS_PRETRAIN_ROUNDS", 1)
-    row = {"stage": "mle", "epoch": 5, "seconds": 1, "nll_oracle": 3.0, "nll_test": 4.0}
-    row |= {"entropy": 2.0, "kl_generator_oracle": 1.0, "bleu_2": 0.5, "self_bleu_2": 0.4}
-    a_set = {"stage": "discriminator", "epoch": 0, "seconds": 1, "dis_loss": 0.7}
-    a_set |= {"dis_accuracy": 0.9, "dis_accuracy_unseen": 0.6}
-    losses = {"stage": "mle", "epoch": 5, "seconds": 1, "mle_loss": 3.0}
-    sequence_gan.draw_metrics([losses, row, a_set, row | {"stage": "adversarial", "epoch": 2}])
+    row = {"stage": "mle", "epoch": 5, "nll_oracle": 3.0, "nll_test": 4.0, "entropy": 2.0}
+    row |= {"kl_generator_oracle": 1.0, "bleu_2": 0.5}
+    a_set = {"stage": "discriminator", "epoch": 0, "dis_loss": 0.7, "dis_accuracy": 0.9}
+    rows = [row, a_set | {"dis_accuracy_unseen": 0.6}, row | {"stage": "adversarial", "epoch": 2}]
+    sequence_gan.draw_metrics(rows)
+    sequence_gan.draw_metrics([{name: row[name] for name in row if "kl" not in name}])  # a text's
     found = []
     for axes in figures[0].axes:
         start, *lines = sorted(axes.lines, key=lambda line: "begins" not in line.get_label())
         points = {line.get_label(): line.get_xydata().tolist() for line in lines}
         found.append((start.get_xdata()[0], points))
-    assert found == [
-        (6, {"NLL of its samples under the oracle": [[5, 3], [8, 3]],
-             "its NLL of unseen real sequences": [[5, 4], [8, 4]],
-             "its entropy": [[5, 2], [8, 2]]}),
+    assert found[1:] == [
         (6, {"KL(generator || oracle)": [[5, 1], [8, 1]]}),
-        (6, {"BLEU-2 against unseen sequences": [[5, 0.5], [8, 0.5]],
-             "Self-BLEU-2": [[5, 0.4], [8, 0.4]]}),
+        (6, {"BLEU-2 against unseen sequences": [[5, 0.5], [8, 0.5]]}),
         (1, {"on sequences just trained on": [[0, 0.9]],
              "on unseen real and new generated ones": [[0, 0.6]]}),
     ]  # fmt: skip
-    assert figures[0].axes[1].get_ylim()[0] == 0
-    sequence_gan.draw_metrics([{name: row[name] for name in row if "kl" not in name}])  # a text's
+    assert found[0][1]["its NLL of unseen real sequences"] == [[5, 4], [8, 4]]
     assert len(figures[1].axes) == 2
 
 
