@@ -161,7 +161,13 @@ def check_discriminator(discriminator, x):
     for name in ("prob_real", "train_steps", "state"):
         if not callable(getattr(discriminator, name, None)):
             raise InputError(f"discriminator: expected a method {name}(), found none")
-    before = check_floats(discriminator.prob_real(x), [len(x)], "prob_real(x)")
+
+    def prob_real():
+        found = discriminator.prob_real(x)
+        check_floats(found, [len(x)], "prob_real(x)")
+        return np.array(found)
+
+    before = prob_real()
     if before.min() < 0 or before.max() > 1:
         raise InputError(f"prob_real(x): expected probabilities, found {before}")
     start = values_of(discriminator.state())
@@ -173,15 +179,15 @@ def check_discriminator(discriminator, x):
     passes = []
     for _ in range(2):
         losses = check_floats(discriminator.train_steps(batches, labels), [2], "train_steps(x, y)")
-        prob_real = np.array(discriminator.prob_real(x))
+        trained = prob_real()
         after = values_of(discriminator.state())
         late = shapes ^ {(name, value.shape) for name, value in after.items()}
         if late:
             names = sorted(str(name) for name, _ in late)
             raise InputError(f"discriminator: the first step makes or reshapes {names}")
-        passes.append({"train_steps(x, y)": losses, "prob_real(x)": prob_real} | after)
+        passes.append({"train_steps(x, y)": losses, "prob_real(x)": trained} | after)
         put_back(discriminator.state(), start)
-        if not repeated(before, np.array(discriminator.prob_real(x)), 0):
+        if not repeated(before, prob_real(), 0):
             raise InputError(f"{lacks}: when it is put back, prob_real(x) is not what it was")
     for name, first in passes[0].items():
         if not repeated(first, passes[1][name], start.get(name, 0)):

@@ -61,12 +61,10 @@ def test_an_oracle_draws_its_data_and_measures_by_it(tmp_path, params):
     assert measured["kl_oracle_generator"] == pytest.approx(np.exp(p) @ (p - q) / T, abs=0.02)
 
 
-def test_arrays_of_an_npz_come_back_compressed_or_not_and_others_are_refused(tmp_path, params):
+def test_arrays_of_an_npz_come_back_and_others_are_refused(tmp_path, params):
     path = tmp_path / "oracle.npz"
-    larger = reference.lstm_params(500, E, H)
-    for write, written in ((np.savez, params), (np.savez_compressed, larger)):
-        write(path, *written)
-        reference.assert_same(read_model(path)[0], written)
+    np.savez(path, *params)
+    reference.assert_same(read_model(path)[0], params)
     np.savez(path, **dict(zip(module.PARAM_NAMES[::-1], params[::-1])))
     with pytest.raises(InputError, match=r"oracle\.npz: expected .* its arrays are \['b_out', 'W"):
         read_model(path)
