@@ -101,17 +101,45 @@ PLAN = [  # start, conditions that go on from it, seeds that have them; what dec
     ("MLE 6, small steps", ["Dc", "Pc", "more MLE"], range(1, 11)),
     ("MLE at 0.001", [], range(1, 4)),
 ]
-DECIDING = ["kl_generator_oracle", "nll_oracle", "entropy", "kl_oracle_generator"]
-MEASURES = [*DECIDING, "self_bleu_2", "reward_mean", "gradient_norm"]
-COMPARISONS = [  # the first line was planned; Holm's correction is over the pairs of a line
-    ("MLE 26", [("P", "D"), ("Pc", "Dc")]),
-    ("MLE 6", [("P", "D"), ("Dc", "D")]),
-    ("MLE 26", [("M", "D")]),
-    ("MLE 26", [("P, no clip", "D, no clip")]),
-    ("50 sets", [("P", "D")]),
-    ("150 sets", [("P", "D")]),
-]
-EQUIVALENT = 0.04  # differences in nats that do not matter
+MEASURES = {
+    "kl_generator_oracle": "KL(generator ‖ oracle)",
+    "kl_oracle_generator": "KL(oracle ‖ generator)",
+    "nll_oracle": "NLL under the oracle",
+    "entropy": "entropy",
+}
+REWARDS = {  # what the conditions are called in tables and pictures
+    "MLE": "end of MLE",
+    "D": "the discriminator's rewards",
+    "P": "the same, shuffled",
+    "M": "their mean for all",
+    "Dc": "less their mean",
+    "Pc": "less their mean, shuffled",
+    "D, no clip": "the discriminator's rewards, no clip",
+    "P, no clip": "the same, shuffled, no clip",
+    "more MLE": "as many steps of MLE",
+}
+BEGINNINGS = {  # and the starts
+    "MLE 26": "26 epochs of MLE",
+    "MLE 6": "6 epochs of MLE",
+    "50 sets": "26 epochs, 50 sets",
+    "150 sets": "26 epochs, 150 sets",
+    "MLE 26, new": "26 epochs, new real sequences in each set",
+    "MLE 6, new": "6 epochs, new real sequences in each set",
+    "MLE 6, small steps": "6 epochs, ten steps an epoch at a rate of 0.001",
+    "MLE at 0.001": "61 epochs at a rate of 0.001",
+}
+PAIRS = {  # comparisons of the same seed
+    ("P", "D"): "shuffled - as they are",
+    ("M", "D"): "their mean for all - as they are",
+    ("Dc", "D"): "less their mean - as they are",
+    ("Pc", "Dc"): "less their mean: shuffled - not",
+    ("P, no clip", "D, no clip"): "no clip: shuffled - as they are",
+    ("Dc", "more MLE"): "less their mean - as many steps of MLE",
+}
+T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093,
+]  # fmt: skip
 
 
 def controlled(condition, notes):
@@ -274,132 +302,132 @@ def in_pairs(rows, start, conditions, name):
     return [np.array([values[seed] for seed in seeds]) for values in found]
 
 
-def resampled(count):
-    """Seeds drawn again with replacement, for intervals (bootstrap): of five or fewer in all ways,
-    of more 10,000 times."""
-    if count < 6:
-        return np.indices([count] * count).reshape(count, -1).T
-    return np.random.default_rng(0).integers(0, count, [10_000, count])
+def mean_and_interval(values):
+    """The mean of values, one a seed [N, ...], and how far its 95 % interval by Student's t goes to
+    either side."""
+    values = np.asarray(values)
+    error = np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
+    return np.mean(values, axis=0), T_QUANTILES[len(values) - 2] * error
 
 
-def interval(values, level=0.95):
-    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+def shown(values):
+    """A cell of a table: mean and interval."""
+    return "{:+.3f} ± {:.3f}".format(*mean_and_interval(values))
 
 
-def sign_flip(differences):
-    """How probable a mean at least as far from 0 is where each sign is a coin's (all are tried)."""
-    count = len(differences)
-    signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
-    means = abs(signs @ differences) / count
-    return np.mean(means >= abs(np.mean(differences)) - 1e-12)
+def print_line(*cells):
+    print(f"| {' | '.join(map(str, cells))} |")
 
 
 def print_outcomes(rows):
-    """MLE's end, ± standard deviation; each condition's change from it, with 95 % intervals."""
-    print("| start, condition | seeds | " + " | ".join(MEASURES) + " |")
+    """MLE's end, ± standard deviation; each condition's change from it, ± 95 % interval."""
+    print_line("start, rewards", "seeds", *MEASURES.values())
     print("|---" * (2 + len(MEASURES)) + "|")
-    for start in STARTS:
-        for condition in ["MLE", *CONDITIONS]:
-            seeds = len(outcomes(rows, start, condition, "entropy"))
-            if seeds > 2:
-                cells = [outcome(rows, start, condition, name) for name in MEASURES]
-                print(f"| {start}, {condition} | {seeds} | " + " | ".join(cells) + " |")
-
-
-def outcome(rows, start, condition, name):
-    """A cell of the table of outcomes."""
-    mle, end = (outcomes(rows, start, each, name) for each in ("MLE", condition))
-    if not mle:  # which has no rewards
-        return f"{np.mean(list(end.values())):#.3g}" if end else ""
-    values = list(end.values())
-    if condition == "MLE":
-        return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    changes = np.array([end[seed] - mle[seed] for seed in sorted(end)])
-    low, high = interval(changes[resampled(len(changes))].mean(1))
-    return f"{np.mean(changes):+.3f} ({low:+.3f} to {high:+.3f})"
+    for start, condition in itertools.product(STARTS, REWARDS):
+        if "no clip" in condition or start in ("50 sets", "150 sets"):
+            continue  # of few seeds; the other table has them
+        cells = []
+        for name in MEASURES:
+            mle, end = in_pairs(rows, start, ["MLE", condition], name)
+            if condition == "MLE" and len(mle) > 2:
+                cells.append(f"{np.mean(mle):.3f} ± {np.std(mle, ddof=1):.3f}")
+            elif len(mle) > 2:
+                cells.append(shown(end - mle))
+        if cells:
+            print_line(f"{BEGINNINGS[start]}: {REWARDS[condition]}", len(mle), *cells)
 
 
 def print_comparisons(rows):
-    """What a condition has more than another one of the same seed: mean, 95 % interval, p by Holm;
-    and whether the 90 % interval of the first measure is within EQUIVALENT."""
-    print(f"| start, difference | seeds | {' | '.join(DECIDING)} | within {EQUIVALENT} |")
-    print("|---" * (3 + len(DECIDING)) + "|")
-    for start, pairs in COMPARISONS:
-        tested = {}  # {pair: {measure: differences, one a seed}}
-        for pair in pairs:
-            both = {name: in_pairs(rows, start, pair, name) for name in DECIDING}
-            if len(both["entropy"][0]) > 2:
-                tested[pair] = {name: a - b for name, (a, b) in both.items()}
-        for place, (pair, differences) in enumerate(tested.items()):
-            count = len(differences["entropy"])
-            cells = [f"{start}, {' - '.join(pair)}", str(count)]
-            for name in DECIDING:
-                low, high = interval(differences[name][resampled(count)].mean(1))
-                p = holm([sign_flip(each[name]) for each in tested.values()])[place]
-                mean = np.mean(differences[name])
-                cells.append(f"{mean:+.3f} ({low:+.3f} to {high:+.3f}), {p:.2g}")
-            bound = interval(differences[DECIDING[0]][resampled(count)].mean(1), 0.9)
-            cells.append("yes" if max(abs(bound)) < EQUIVALENT else "no")
-            print(f"| {' | '.join(cells)} |")
+    """How much more one condition has at the end than another one of the same seed."""
+    print_line("start, difference", "seeds", *MEASURES.values())
+    print("|---" * (2 + len(MEASURES)) + "|")
+    for start, (pair, label) in itertools.product(STARTS, PAIRS.items()):
+        cells = []
+        for name in MEASURES:
+            one, other = in_pairs(rows, start, pair, name)
+            if len(one) > 2:
+                cells.append(shown(one - other))
+        if cells:
+            print_line(f"{BEGINNINGS[start]}: {label}", len(one), *cells)
 
 
-def holm(ps):
-    """Each p corrected for being one of several (Holm, 1979)."""
-    stepped = [(len(ps) - k) * p for k, p in enumerate(sorted(ps))]
-    return [min(1, max(stepped[: sum(q <= p for q in ps)])) for p in ps]
+def curve(rows, start, condition, seed, name):
+    """A measure at the end of MLE and in each adversarial epoch of a condition; [17]."""
+    same = [row for row in rows if (row["start"], row["seed"]) == (start, str(seed))]
+    begin = [row for row in same if row["condition"] == "MLE"][-1:]
+    return np.float64([r[name] for r in begin + [r for r in same if r["condition"] == condition]])
 
 
-def print_shares(rows):
-    """The part of the NLL's fall with the discriminator's rewards that permuted rewards make."""
-    shares = []
-    for start in STARTS:
-        mle, d, p = in_pairs(rows, start, ["MLE", "D", "P"], "nll_oracle")
-        if len(d) > 2:
-            again = resampled(len(d))
-            low, high = interval((mle - p)[again].mean(1) / (mle - d)[again].mean(1))
-            share = np.mean(mle - p) / np.mean(mle - d)
-            shares.append(f"{start} {share:.2f} ({low:.2f} to {high:.2f})")
-    print(f"Of the NLL's fall with D (95 % interval) P makes: {', '.join(shares)}.")
+def at_equal_entropy(rows, start, name, seeds):
+    """How much more of a measure shuffled rewards have than unshuffled ones where both have lost as
+    much entropy, one a seed: by a parabola of the measure over entropy, at the end of the one that
+    has lost less."""
+    differences = []
+    for seed in seeds:
+        entropies = [curve(rows, start, each, seed, "entropy") for each in ("D", "P")]
+        values = [curve(rows, start, each, seed, name) for each in ("D", "P")]
+        common = max(np.mean(entropy[-3:]) for entropy in entropies)
+        fits = [np.polyfit(x, y, 2) for x, y in zip(entropies, values)]
+        differences.append(np.polyval(fits[1], common) - np.polyval(fits[0], common))
+    return differences
 
 
-def print_trial(rows):
-    """The README's trial: the end of MLE, and of adversarial training (D)."""
-    for condition, epoch in (("MLE", "25"), ("D", "10")):
+def print_further(rows):
+    """What the text says besides: fresh seeds, shares of the fall, equal entropy, the trial."""
+    fresh = [row for row in rows if int(row["seed"]) >= 10]  # the others had been seen before
+    d, p = in_pairs(fresh, "MLE 26", ["D", "P"], "kl_generator_oracle")
+    print(f"Of seeds 10 to 20 alone, 26 epochs, KL(generator ‖ oracle): {shown(p - d)}")
+    for start, name in itertools.product(("MLE 26", "MLE 6"), list(MEASURES)[:2]):
+        difference = at_equal_entropy(rows, start, name, range(1, 21))
+        print(f"At equal entropy, {BEGINNINGS[start]}, {MEASURES[name]}: {shown(difference)}")
+    for name in ("kl_generator_oracle", "nll_oracle"):
+        mle, d, p = in_pairs(rows, "MLE 26", ["MLE", "D", "P"], name)
+        again = np.random.default_rng(0).integers(0, len(d), [10_000, len(d)])  # bootstrap
+        low, high = np.quantile((mle - p)[again].mean(1) / (mle - d)[again].mean(1), [0.025, 0.975])
+        share = f"{np.mean(mle - p) / np.mean(mle - d):.2f} ({low:.2f} to {high:.2f})"
+        print(f"Shuffled rewards make this share of the fall of {MEASURES[name]}: {share}")
+    for condition, epoch in (("MLE", "25"), ("D", "10")):  # of the README's trial
         same = {"start": "MLE 26", "condition": condition, "epoch": epoch}
         found = [row for row in rows if row.items() >= same.items()]
-        values = {name: [float(row[name]) for row in found] for name in DECIDING}
-        cells = [f"{name} {np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for name, v in values.items()]
-        print(f"The trial, {condition}, epoch {epoch}, {len(found)} seeds: {', '.join(cells)}")
+        for name in ("nll_oracle", "entropy"):
+            values = [float(row[name]) for row in found]
+            spread = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+            print(f"The trial, {REWARDS[condition]}, epoch {epoch}, {MEASURES[name]}: {spread}")
 
 
 def draw(rows):
-    """Measures over adversarial epochs of the starts that have many seeds: mean, 95 % interval."""
+    """The change of three measures from the end of MLE, and one distance against entropy."""
     from matplotlib.figure import Figure
 
-    starts = [start for start in STARTS if len(outcomes(rows, start, "D", "entropy")) > 5]
+    figure = Figure(figsize=(12, 6.6), layout="constrained")
+    grid = figure.subplots(2, 4)
     names = ["nll_oracle", "kl_generator_oracle", "kl_oracle_generator"]
-    figure = Figure(figsize=(9.5, 0.6 + 3 * len(starts)), layout="constrained")
-    grid = figure.subplots(len(starts), len(names), squeeze=False)
-    for (line, column), axes in np.ndenumerate(grid):
-        start, name = starts[line], names[column]
-        for color, condition in enumerate(["D", "P", "Dc", "Pc", "M"]):
-            curves = {}
-            for row in rows:
-                if (row["start"], row["condition"]) == (start, condition):
-                    curves.setdefault(row["seed"], []).append(float(row[name]))
-            if len(curves) < 3:
+    for panels, start in zip(grid, ("MLE 26", "MLE 6")):
+        for color, condition in enumerate(["D", "P", "M", "Dc", "Pc"]):
+            seeds = outcomes(rows, start, condition, "entropy")
+            if len(seeds) < 3:
                 continue
-            values = np.array(list(curves.values()))  # [seeds, epochs]
-            means = values[resampled(len(values))].mean(1)
-            low, high = np.quantile(means, [0.025, 0.975], axis=0)
-            axes.plot(values.mean(0), f"C{color}.-", label=f"{condition}, {len(values)} seeds")
-            axes.fill_between(range(len(low)), low, high, color=f"C{color}", alpha=0.2)
-        mle = outcomes(rows, start, "MLE", name).values()
-        axes.axhline(np.mean(list(mle)), color="gray", linestyle="--", label="end of MLE")
-        axes.set(title=name, xlabel=f"adversarial epoch (from {start})")
-        axes.set_xticks(range(0, 16, 5))
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    figure.savefig(".images/controls.png", dpi=120, metadata={"Software": None})
+            values = {n: [curve(rows, start, condition, s, n) for s in seeds] for n in MEASURES}
+            for axes, name in zip(panels, names):
+                changes = [each - each[0] for each in values[name]]
+                mean, half = mean_and_interval(changes)
+                axes.plot(mean, f"C{color}.-", markersize=4, label=REWARDS[condition])
+                axes.fill_between(range(17), mean - half, mean + half, color=f"C{color}", alpha=0.2)
+            x, y = (np.mean(values[n], axis=0) for n in ("entropy", "kl_generator_oracle"))
+            panels[3].plot(x, y, f"C{color}.-", markersize=4)
+            panels[3].plot(x[0], y[0], "ko", markersize=5)
+        for axes, name in zip(panels, names):
+            axes.axhline(0, color="gray", linestyle="--", label=REWARDS["MLE"])
+            axes.set_title(f"change of {MEASURES[name]}", fontsize="medium")
+            axes.set_xlabel("adversarial epochs")
+        panels[0].set_ylabel(f"after {BEGINNINGS[start]}\nnats per token")
+        panels[3].set_title("distance against entropy", fontsize="medium")
+        panels[3].set_xlabel("entropy, nats per token")
+        panels[3].set_ylabel(MEASURES["kl_generator_oracle"])
+        panels[3].invert_xaxis()
+    handles = dict(zip(*grid[0, 0].get_legend_handles_labels()[::-1]))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
+    figure.savefig(".images/controls.png", dpi=100, metadata={"Software": None})
 
 
 def main():
@@ -419,9 +447,7 @@ def main():
         print()
         print_comparisons(rows)
         print()
-        print_shares(rows)
-        print()
-        print_trial(rows)
+        print_further(rows)
         draw(rows)
 
 

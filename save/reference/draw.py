@@ -5,6 +5,7 @@ python save/reference/draw.py LOG ...     draws these experiment logs in one pic
 """
 
 import csv
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -13,7 +14,14 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 EPOCHS = (20, 50, 100, 150, 199)
-DIVERGENCES = ("generator_oracle", "oracle_generator")
+DIVERGENCES = {
+    "kl_generator_oracle": "KL(generator ‖ oracle)",
+    "kl_oracle_generator": "KL(oracle ‖ generator)",
+}
+RANDOM = {  # what uniformly random tokens have, by measure.py
+    "authors": {"kl_generator_oracle": 2.912, "kl_oracle_generator": 2.763},
+    "our": {"kl_generator_oracle": 2.812, "kl_oracle_generator": 2.721},
+}
 # Runs of the authors' program on their oracle; the others in the file are something else.
 AUTHORS_PROGRAM = """
 FrensiZ--SeqGAN--10ee742 FrensiZ--SeqGAN--540dd7e FrensiZ--SeqGAN--34be1f5
@@ -33,8 +41,11 @@ def read_log(path):
         words = line.split()
         try:
             if words[:1] == ["epoch:"]:
-                _, epoch, _, nll = words
-                curves[stage][int(epoch)] = float(nll)
+                _, epoch, name, nll = words
+                if name != "nll:" or int(epoch) < 0:
+                    raise ValueError
+                if math.isfinite(float(nll)):
+                    curves[stage][int(epoch)] = float(nll)
             elif words:
                 stage = stages[line.strip()]
         except (KeyError, ValueError):
@@ -82,16 +93,17 @@ def falls(curves):
     return {epoch: level - nll for epoch, nll in at_epochs(curves).items()}
 
 
-def print_table(title, measure, runs, single):
+def print_table(title, measure, single, others=()):
     """A measure, {epoch: value}, of other people's runs together, and of single runs."""
     print(f"| {title} in adversarial epoch | " + " | ".join(map(str, EPOCHS)) + " |")
     print("|---" * (1 + len(EPOCHS)) + "|")
-    others = [measure(runs[name]) for name in AUTHORS_PROGRAM]
-    columns = [[values[epoch] for values in others if epoch in values] for epoch in EPOCHS]
-    cells = [spread(c) for c in columns]
-    print("| others, mean ± standard deviation | " + " | ".join(cells) + " |")
-    cells = [f"{min(c):.3f} to {max(c):.3f}, of {len(c)}" for c in columns]
-    print("| others, range and number | " + " | ".join(cells) + " |")
+    if others:
+        found = [measure(curves) for curves in others]
+        columns = [[values[epoch] for values in found if epoch in values] for epoch in EPOCHS]
+        cells = [spread(c) for c in columns]
+        print("| others, mean ± standard deviation | " + " | ".join(cells) + " |")
+        cells = [f"{min(c):.3f} to {max(c):.3f}, of {len(c)}" for c in columns]
+        print("| others, range and number | " + " | ".join(cells) + " |")
     for label, curves in single.items():
         found = measure(curves)
         cells = [f"{found[epoch]:.3f}" if epoch in found else "" for epoch in EPOCHS]
@@ -124,35 +136,41 @@ def plot(axes, curves, end=120, **style):
 
 
 def save(figure, path):
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    try:
+        figure.savefig(path, dpi=100, metadata={"Software": None})
+    except OSError as error:
+        sys.exit(f"{path}: cannot be written: {error.strerror}")
     print(f"{path} is drawn", file=sys.stderr)
 
 
 def draw_learning_curve(runs, published, ours):
     """Above, the NLL of all runs on the authors' oracle; below, both divergences of our seed 1."""
-    figure = Figure(figsize=(7.5, 6.6), layout="constrained")
-    axes, below = figure.subplots(2, sharex=True, height_ratios=[5, 3])
+    figure = Figure(figsize=(8.5, 7.5), layout="constrained")
+    axes, below = figure.subplots(2, sharex=True, height_ratios=[5, 4])
     for number, name in enumerate(AUTHORS_PROGRAM):
         label = "the authors' program, ten runs by others" if number == 0 else None
-        plot(axes, runs[name], color="silver", linewidth=0.8, label=label)
+        plot(axes, runs[name], color="gray", linewidth=0.8, alpha=0.7, label=label)
     plot(axes, published, color="C1", label="the authors' program, the log that they published")
     for (label, curves), color in zip(ours.items(), ("C0", "C2")):
         plot(axes, curves, color=color, label=label)
-    axes.set(xlim=(-10, 330), ylim=(8.6, 9.6))
-    axes.set_ylabel("NLL under the authors' oracle, nats per token")
+    axes.set(xlim=(-5, 325), ylim=(8.6, 9.6))
+    axes.set_ylabel("NLL under the oracle, nats per token")
 
     rows = evaluations("seqgan-authors-oracle-1")
-    labels = "KL(generator || oracle)", "KL(oracle || generator)"
-    for kl, label, color in zip(DIVERGENCES, labels, ("C3", "C4")):
+    for (name, label), color in zip(DIVERGENCES.items(), ("C3", "C4")):
         curves = {"mle": {}, "adversarial": {}}
         for row in rows:
-            curves[row["stage"]][int(row["epoch"])] = float(row[f"kl_{kl}"])
-        plot(below, curves, color=color, label=label)
-    below.set(ylim=(1.8, 3.6), xlabel="epoch: 120 of MLE, then adversarial ones")
-    below.set_ylabel("KL of seed 1, nats per token")
-    for panel, place in ((axes, "upper right"), (below, "lower right")):
-        panel.axvline(120, color="gray", linestyle="--", linewidth=1)
-        panel.legend(fontsize="small", loc=place)
+            curves[row["stage"]][int(row["epoch"])] = float(row[name])
+        plot(below, curves, color=color, label=f"{label} of seed 1")
+        random = RANDOM["authors"][name]
+        below.axhline(random, color=color, linestyle=":", label="the same of random tokens")
+    below.set(ylim=(1.8, 3.6), ylabel="distance, nats per token")
+    epochs = [*range(0, 120, 20), *(120 + epoch for epoch in (0, *EPOCHS))]
+    below.set_xticks(epochs, [epoch if epoch < 120 else epoch - 120 for epoch in epochs])
+    below.set_xlabel("epochs of MLE, then adversarial epochs, as in the tables")
+    for panel in (axes, below):
+        panel.axvline(120, color="k", linestyle="--", label="adversarial training begins")
+        panel.legend(fontsize="small", loc="upper right" if panel is axes else "lower right")
     save(figure, ".images/learning-curve.png")
 
 
@@ -165,44 +183,57 @@ def evaluations(name, **of):
 
 def draw_trade_off():
     """Both divergences of generators on our oracle, seed 88, from epoch to epoch."""
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    figure = Figure(figsize=(8.5, 6.5), layout="constrained")
     axes = figure.subplots()
 
-    def draw(label, rows, style):
-        x, y = ([float(row[f"kl_{kl}"]) for row in rows] for kl in DIVERGENCES)
+    def draw(label, rows, style, named=()):
+        """A way through both divergences; `named`: {number of a row: what is written there}."""
+        x, y = ([float(row[name]) for row in rows] for name in DIVERGENCES)
         (line,) = axes.plot(x, y, style, label=label, markersize=4)
-        middle = len(x) // 2
-        arrow = {"arrowstyle": "->", "color": line.get_color(), "linewidth": 2}
-        axes.annotate("", (x[middle], y[middle]), (x[middle - 1], y[middle - 1]), arrowprops=arrow)
+        for number, text in dict(named).items():
+            at = {"xytext": (6, -9), "textcoords": "offset points", "color": line.get_color()}
+            axes.annotate(text, (x[number], y[number]), fontsize="small", **at)
 
-    draw("MLE, epochs 0 to 115", evaluations("mle", oracle="our", seed="88"), ".-")
-    for label, name in (("a reward of 1", "constant"), ("PG-BLEU", "pg-bleu")):
+    mle = evaluations("mle", oracle="our", seed="88")
+    draw("MLE, epochs 0 to 115", mle, "ko-", {0: "0", 1: "5", 2: "10", 4: "20", -1: "115"})
+    points = evaluations("divergences")
+    draw("from there SeqGAN, 0 to 200 adversarial epochs", points, "C0s-", {-1: "200"})
+    for label, name, color in (("1", "constant", "C1"), ("BLEU", "pg-bleu", "C2")):
         rows = evaluations(f"{name}-our-oracle", stage="adversarial")
-        draw(f"{label}, adversarial epochs 0 to 199", rows, ".-")
-    draw("SeqGAN, adversarial epochs 0, 29, 47, 148, 200", evaluations("divergences"), "s-")
-    for epochs in ("6", "11", "116"):
+        draw(f"from there rewards of {label}, to epoch 199", rows, f"{color}.-", {-1: "199"})
+    for epochs, color in (("6", "C3"), ("11", "C4"), ("116", "C5")):
         rows = evaluations("temperature", oracle="our", mle_epochs=epochs)
-        draw(f"MLE of {epochs} epochs, temperatures 1 to 0.7", rows, "x--")
-    axes.plot(0, 0, "k*", markersize=12, clip_on=False, label="the oracle itself")
-    axes.set(xlim=(0, 4.2), ylim=(0, 4.6), title="our oracle, seed 88; arrows: the way of time")
-    axes.set(xlabel="KL(G || O), nats per token: what G writes that O would not")
-    axes.set_ylabel("KL(O || G): what O writes that G would not")
-    axes.legend(fontsize="small", loc="center left")
+        label = f"MLE of {epochs} epochs, sampled at temperatures from 1 to 0.7"
+        draw(label, rows, f"{color}x:", {-1: "0.7"})
+    axes.plot(*RANDOM["our"].values(), "k*", markersize=10, label="uniformly random tokens")
+    axes.set(xlim=(2, 4.1), ylim=(1.7, 4.8), title="our oracle, seed 88; best is below, left")
+    axes.set_xlabel(
+        "KL(generator ‖ oracle), nats per token: what it writes and the oracle would not"
+    )
+    axes.set_ylabel("KL(oracle ‖ generator): what the oracle writes and it would not")
+    axes.legend(fontsize="small", loc="upper left")
     save(figure, ".images/trade-off.png")
 
 
 def draw_schedules(schedules):
-    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
-    panels = figure.subplots(2, 2).flat
-    limits = (2.5, 9), (5.5, 6.2), (5.5, 5.8), (5.5, 5.8)  # the first two swing further
-    for axes, limit, (schedule, seeds) in zip(panels, limits, schedules.items()):
+    figure = Figure(figsize=(8.5, 6), layout="constrained")
+    panels = figure.subplots(2, 2, sharey=True)
+    for axes, (schedule, seeds) in zip(panels.flat, schedules.items()):
         for seed, rows in seeds.items():
             mle, *nlls = (float(row["nll_oracle"]) for row in rows)
             (line,) = axes.plot(nlls, linewidth=1, label=f"seed {seed}")
             axes.axhline(mle, color=line.get_color(), linestyle=":", linewidth=1)
-        axes.set(title=f"g, d, k = {schedule}", xlabel="adversarial epoch (dotted: MLE)")
-        axes.set(ylim=limit, ylabel="NLL under the oracle")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        steps = int(schedule.split(",")[0]) * len(nlls)
+        axes.set(title=f"g, d, k = {schedule}: {steps:,} generator steps")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("NLL under the oracle,\nnats per token")
+    for axes in panels[1]:
+        axes.set_xlabel("adversarial epoch")
+    lines, labels = axes.get_legend_handles_labels()
+    dotted = axes.axhline(mle, color="gray", linestyle=":", linewidth=1)
+    legend = [*lines, dotted], [*labels, "end of MLE"]
+    figure.legend(*legend, loc="outside lower center", ncols=4)
     save(figure, ".images/schedules.png")
 
 
@@ -223,15 +254,21 @@ if __name__ == "__main__":
         draw_logs(sys.argv[1:])
     else:
         runs, schedules = read_runs(), read_schedules()
+        others = [runs[name] for name in AUTHORS_PROGRAM]
         published = read_log(HERE / "published.txt")
         ours = {
             "this program, seed 88": read_log(HERE / "seqgan-authors-oracle.txt"),
             "this program, seed 1": read_log(HERE / "seqgan-authors-oracle-1.txt"),
         }
-        single = {"published log": published, **ours}
-        print_table("fall", falls, runs, single)
+        same_reward = {
+            "authors' oracle, a reward of 1": read_log(HERE / "constant-authors-oracle.txt"),
+            "the same, a reward of 2, by somebody else": runs["kstats--SeqGAN--6d54928"],
+            "our oracle, a reward of 1": read_log(HERE / "constant-our-oracle.txt"),
+            "our oracle, SeqGAN": read_log(HERE / "seqgan-our-oracle.txt"),
+        }
+        print_table("fall", falls, {"published log": published, **ours}, others)
         print()
-        print_table("NLL", at_epochs, runs, single)
+        print_table("fall", falls, same_reward)
         print()
         print_schedules(schedules)
         draw_learning_curve(runs, published, ours)

@@ -2,7 +2,7 @@
 
 python save/reference/memory.py trial 1 2 3    trains the trial's CNN, with these seeds
 python save/reference/memory.py default 1      trains the CNN of the default run
-python save/reference/memory.py                prints the table of memory.csv
+python save/reference/memory.py                prints the tables of memory.csv
 
 A discriminator is trained on 50 sets, as in the experiment, against a generator that stays as it
 is: generator-mle.npz. Half of a set are new sequences of the generator. The other half are real
@@ -11,6 +11,7 @@ times as many; or new ones in each set. It can be stopped at any time, and goes 
 """
 
 import csv
+import itertools
 import sys
 from pathlib import Path
 
@@ -117,23 +118,33 @@ def read():
         return list({tuple(row[name] for name in COLUMNS[:4]): row for row in rows}.values())
 
 
-def print_table(rows):
-    """Means over the seeds."""
-    print("| CNN, real sequences | after set | taken for real: learned, unseen, generated | AUC |")
-    groups = {}
-    for row in rows:
-        if int(row["set"]) in (1, 2, 5, 10, 20, 50):
-            groups.setdefault((row["cnn"], row["real"], row["set"]), []).append(row)
-    for (cnn, real, number), group in groups.items():
-        means = {name: np.mean([float(row[name]) for row in group]) for name in COLUMNS[4:]}
-        cells = [f"{value:.2f}" for value in means.values()]
-        print(f"| {cnn}, {real} | {number} | {len(group)} | {' | '.join(cells)} |")
+def print_tables(rows):
+    """What is taken for real, and the AUCs, after some of the sets; means over the seeds."""
+    sets = [1, 5, 10, 20, 50]
+    tables = {
+        "taken for real: learned / unseen / generated": COLUMNS[4:7],
+        "AUC against the generated: learned / unseen": COLUMNS[7:],
+    }
+    for title, names in tables.items():
+        print(f"| {title}, after set | {' | '.join(map(str, sets))} |")
+        print("|---" * (1 + len(sets)) + "|")
+        for cnn, real in itertools.product(CNNS, REAL):
+            same = [row for row in rows if (row["cnn"], row["real"]) == (cnn, real)]
+            cells = []
+            for number in sets:
+                group = [row for row in same if row["set"] == str(number)]
+                means = [np.mean([float(row[name]) for row in group]) for name in names if group]
+                cells.append(" / ".join(f"{mean:.2f}" for mean in means))
+            if same:
+                seeds = len({row["seed"] for row in same})
+                print(f"| {cnn} CNN, {real}, seeds: {seeds} | {' | '.join(cells)} |")
+        print()
 
 
 def main():
     sys.path.insert(0, str(ROOT))
     if not sys.argv[1:]:
-        return print_table(read())
+        return print_tables(read())
     if sys.argv[1] not in CNNS or not sys.argv[2:]:
         sys.exit(f"memory.py: expected one of {list(CNNS)}, and seeds, found {sys.argv[1:]}")
     for seed in map(int, sys.argv[2:]):
