@@ -188,7 +188,7 @@ class Bleu:
         check_numbers(1, 100, n=n)
         references = check_tokens(references, (None, None), 2**31, "references")
         self.n, self.end = n, end
-        unknown = None if end is None else UNKNOWN
+        unknown = None if end is None else UNKNOWN  # None is in no n-gram.
         self.reference_lengths = collections.Counter()
         self.counts = {}  # {n-gram: its largest count in a reference, and the second largest}
         for row in self._rows(references):
@@ -244,7 +244,7 @@ def self_bleu(x, n, end=None):
     return float(np.mean(Bleu(x, n, end)(x, among_references=True)))
 
 
-def check_numbers(least, most, whole=True, **values):
+def check_numbers(least, most, /, whole=True, **values):
     """Raise InputError naming the first value that is no (whole) number from least to most."""
     what = "a whole number" if whole else "a number"
     for name, value in values.items():
@@ -264,9 +264,9 @@ def as_array(x, what):
         raise InputError(f"{what}: expected an array, found {found}") from None
 
 
-def check_tokens(x, shape, number, what="x", least=0):
-    """x as int32; InputError unless integers from least to number - 1 of this shape (None: any size
-    but 0)."""
+def check_tokens(x, shape, number, what="x"):
+    """x as int32; InputError unless integers from 0 to number - 1 of this shape (None: any size but
+    0)."""
     x = as_array(x, what)
     fits = x.dtype.kind in "iu" and x.ndim == len(shape) and x.size > 0
     for found, expected in zip(x.shape, shape):
@@ -275,8 +275,8 @@ def check_tokens(x, shape, number, what="x", least=0):
     if not fits:
         raise InputError(f"{what}: expected integers of shape {shape}, found {x.dtype} {x.shape}")
     for extreme in (x.min(), x.max()):
-        if not least <= extreme < number:
-            expected = f"integers from {least} to {number - 1}"
+        if not 0 <= extreme < number:
+            expected = f"integers from 0 to {number - 1}"
             raise InputError(f"{what}: expected {expected}, found {extreme}")
     return x.astype(np.int32, copy=False)
 

@@ -74,9 +74,10 @@ class Discriminator(Fixed):
         self.optimizer = Adam(self.weights, learning_rate)
 
     def state(self):
-        """{name: tf.Variable} of all that a step changes."""
+        """{name: tf.Variable} of all that a step or a user changes."""
         adam = {f"adam/{name}": variable for name, variable in self.optimizer.state().items()}
-        return {**self.weights, **adam, "random state": self.rng.state}
+        set_by_user = {"dropout": self.dropout_keep_prob, "l2": self.l2_reg_lambda}
+        return {**self.weights, **adam, **set_by_user, "random state": self.rng.state}
 
     def features(self, embedded):
         """ReLU of the largest response of every filter over time: [B, T, E] -> [B, P]."""

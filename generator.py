@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-import dataloader  # sets environment variables that TensorFlow reads when it is imported
-from dataloader import (
+from dataloader import (  # It sets environment variables that TensorFlow reads on import.
     END,
     MARKS,
     InputError,
@@ -19,6 +18,7 @@ from dataloader import (
     check_floats,
     check_numbers,
     check_tokens,
+    lengths,
     pieces,
     prefixed,
     write_file,
@@ -30,9 +30,10 @@ import tensorflow as tf
 tf.config.experimental.enable_tensor_float_32_execution(False)  # as in the authors' program
 
 LOG_FLOOR = float(np.log(1e-20))  # in training, probabilities below 1e-20 count as 1e-20
-# Sequences are drawn and judged in pieces of at most so many logits for each time step. A draw
-# takes twice as long with an eighth of them. To judge, a CPU is faster where they fit its cache.
+# Sequences are drawn in pieces of at most so many logits for each time step. With an eighth of them
+# a draw takes twice as long.
 MAX_DRAWN = 8_320_000
+# They are judged in pieces of so many: on a CPU those that its cache holds.
 MAX_JUDGED = MAX_DRAWN if tf.config.list_physical_devices("GPU") else 1_280_000
 BLOCKS = 64  # A draw divides the vocabulary into so many; with 32 it takes 1.4 times as long.
 # A pickle can run code when it is read. These two are the authors', and are known not to.
@@ -71,7 +72,8 @@ def check_params(params, sizes=None):
 
 
 class Made(type):
-    """The class of classes whose objects are closed once they are made; see Fixed."""
+    """The class of classes whose objects are closed once they are made, by the __init__ of the last
+    subclass; see Fixed."""
 
     def __call__(cls, *args, **kwargs):
         made = super().__call__(*args, **kwargs)
@@ -110,8 +112,9 @@ class Adam(Fixed):
         self.v = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
 
     def state(self):
-        """{name: tf.Variable} of all that a step changes besides the weights."""
-        state = {"beta1": self.beta1_power, "beta2": self.beta2_power}
+        """{name: tf.Variable} of all that a step or a user changes, but for the weights."""
+        state = {"learning_rate": self.learning_rate}
+        state |= {"beta1": self.beta1_power, "beta2": self.beta2_power}
         for name in self.weights:
             state[f"{name}/m"] = self.m[name]
             state[f"{name}/v"] = self.v[name]
@@ -209,7 +212,7 @@ class LSTM(Fixed):
     def counted(self, x):
         """Mask of the tokens of x, int [N, T], that count: with words 1 up to and including the
         first END, and 0 after it; else 1 for all. float32 [N, T]."""
-        length = dataloader.lengths(x, END if self.words else None)
+        length = lengths(x, END if self.words else None)
         return np.float32(np.arange(self.sequence_length) <= length[:, None])
 
     def log_prob(self, x):
@@ -269,7 +272,7 @@ class LSTM(Fixed):
         prefix = as_array(prefix, "prefix")
         x = np.zeros([num, self.sequence_length], np.int32)
         given = 0
-        if prefix.shape[-1:] != (0,):
+        if prefix.size:
             shape = (num, None) if prefix.ndim == 2 else (None,)
             prefix = check_tokens(prefix, shape, self.vocab_size, "prefix")
             given = prefix.shape[-1]
@@ -349,8 +352,8 @@ class Generator(LSTM):
         self.reinforce_optimizer = Adam(self.weights, adversarial_learning_rate)
 
     def state(self):
-        """{name: tf.Variable} of all that a step or a draw changes."""
-        state = super().state()
+        """{name: tf.Variable} of all that a step, a draw or a user changes."""
+        state = super().state() | {"grad_clip": self.grad_clip}
         state |= {f"pretrain/{n}": v for n, v in self.pretrain_optimizer.state().items()}
         state |= {f"reinforce/{n}": v for n, v in self.reinforce_optimizer.state().items()}
         return state
@@ -393,7 +396,8 @@ class Generator(LSTM):
         embedded = tf.gather(self.weights["embeddings"], inputs)
         with tf.GradientTape() as tape:
             tape.watch(embedded)
-            h = tf.reshape(tf.transpose(self.states(embedded), [1, 0, 2]), [-1, self.hidden_dim])
+            h = tf.transpose(self.states(embedded), [1, 0, 2])  # [B, T, H]
+            h = tf.reshape(h, [-1, self.hidden_dim])
             log_prob = tf.reshape(self.log_prob_of(tf.reshape(x, [-1]), h), x.shape)
             loss = -tf.reduce_sum(weight * tf.maximum(log_prob, LOG_FLOOR))
         others = list(self.weights.values())[1:]

@@ -20,31 +20,32 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-import dataloader  # sets environment variables that TensorFlow reads when it is imported
+from dataloader import (  # It sets environment variables that TensorFlow reads on import.
+    Bleu,
+    InputError,
+    Text,
+    WriteError,
+    check_numbers,
+    labelled_batches,
+    pieces,
+    prefixed,
+    token_text,
+    write_file,
+)
 
 if __name__ == "__main__":
     print("SeqGAN: loading TensorFlow ...", flush=True)
 
 import tensorflow as tf
 
-from dataloader import (
-    Bleu,
-    InputError,
-    Text,
-    WriteError,
-    check_numbers,
-    pieces,
-    prefixed,
-    token_text,
-    write_file,
-)
 from discriminator import Discriminator, check_discriminator
 from generator import Generator, load
 from rollout import Rollout
 from target_lstm import Oracle
 
 tf.get_logger().setLevel("ERROR")  # no warnings about retracing
-# What is imported is no constant; in a notebook the constants of a run before may be here, too.
+# CONSTANTS, below, are the upper-case names from here on. In a notebook those of a run before are
+# here already, and count.
 imported = set(globals()) - set(globals().get("CONSTANTS", ()))
 
 # Generator and oracle
@@ -52,7 +53,7 @@ EMB_DIM = 32  # embedding size
 HIDDEN_DIM = 32  # LSTM state size
 SEQ_LENGTH = 20  # tokens in a sequence
 START_TOKEN = 0  # first input of the LSTM; not part of a sequence
-VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1; with a text, at most so many
+VOCAB_SIZE = 5000  # tokens are 0..VOCAB_SIZE - 1; with a new text, at most so many
 PRE_EPOCH_NUM = 120  # epochs of maximum likelihood (MLE) pre-training
 GEN_LEARNING_RATE = 0.01  # of Adam in MLE
 GEN_ADVERSARIAL_LEARNING_RATE = None  # of Adam in adversarial training; None: the same
@@ -126,12 +127,14 @@ def main():
     now = settings()
     seeds = make_seeds(SEED)
     record, _ = read_checkpoint()
-    begun = record is not None and resumes(record, now)
-    initial = None
-    if INITIAL_GENERATOR is not None and not begun:
+    resuming = record is not None and resumes(record, now)
+    initial = words = None
+    if resuming:
+        words = record["words"]
+    elif INITIAL_GENERATOR is not None:
         check_file("INITIAL_GENERATOR")
         initial = load(INITIAL_GENERATOR, sequence_length=SEQ_LENGTH, start_token=START_TOKEN)
-    words = record["words"] if begun else initial.words if initial else None
+        words = initial.words
     data = make_data(now, words)
 
     with prefixed("the generator, GEN_..."):
@@ -169,7 +172,7 @@ def main():
 
     with locked(LOCK_FILE):  # one run at a time in a folder
         models = {"generator": generator, "discriminator": discriminator, "rollout": rollout}
-        run = Run(now, data, models, begun)
+        run = Run(now, data, models, resuming)
         try:
             train(run, data, generator, discriminator, rollout, seeds)
         except KeyboardInterrupt:
@@ -191,8 +194,8 @@ def train(run, data, generator, discriminator, rollout, seeds):
 
     def evaluate(stage, epoch):
         """Measure the generator; a metric is added here. Its draws do not change the run."""
-        adversarial = stage == "adversarial"
-        seed = 2**32 * seeds["evaluation"] + 2 * epoch + adversarial  # no two share a seed
+        # No two evaluations share a seed: those of adversarial training have odd ones.
+        seed = 2**32 * seeds["evaluation"] + 2 * epoch + int(stage == "adversarial")
         with generator.drawing_by(seed):
             samples = generator.sample(data.num_eval).numpy()
             values = data.measure(generator, samples)
@@ -202,10 +205,10 @@ def train(run, data, generator, discriminator, rollout, seeds):
         for n in data.bleu_orders:
             values[f"bleu_{n}"] = np.mean(scores[:, n - 1])
             values[f"self_bleu_{n}"] = np.mean(self_scores[:, n - 1])
-        run.measure(stage, epoch, **values)
+        row = run.measure(stage, epoch, **values)
         write_file(EVAL_FILE, token_text(samples, data.words))
         generator.save(GENERATOR_FILE)
-        if run.best() is run.rows[-1]:
+        if run.best() is row:
             generator.save(BEST_FILE)
         run.log(f"epoch:\t{epoch}\tnll:\t{values[data.logged]:g}")
         if data.words:
@@ -217,27 +220,26 @@ def train(run, data, generator, discriminator, rollout, seeds):
         write_file(NEGATIVE_FILE, token_text(negatives, data.words))
         rng = np.random.default_rng([seeds["sets"], index])
         real = rng.choice(data.positives, num_negatives, replace=False)
-        x, y = dataloader.labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
+        x, y = labelled_batches(real, negatives, DIS_BATCH_SIZE, rng)
         for _ in range(DIS_EPOCHS):
             losses = []
             for start in tqdm(range(0, len(x), STEPS_A_CALL), leave=False, **BAR):
                 batches = slice(start, start + STEPS_A_CALL)
                 losses.extend(np.asarray(discriminator.train_steps(x[batches], y[batches])))
 
-        # The accuracies, on sequences just trained on and on as many that are new to it.
-        learned, unseen = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH), data.held_out
-        num = min(len(learned) // 2, len(unseen))
-        unseen = rng.choice(unseen, num, replace=False)
+        learned = x[:ACCURACY_BATCHES].reshape(-1, SEQ_LENGTH)
+        num = min(len(learned) // 2, len(data.held_out))
+        unseen = rng.choice(data.held_out, num, replace=False)
         with generator.drawing_by(2**32 * seeds["accuracy"] + index):
             generated = generator.sample(num).numpy()
+        on_learned = accuracy(learned, y[:ACCURACY_BATCHES].ravel())
+        on_unseen = accuracy(np.concatenate([unseen, generated]), np.repeat([1, 0], num))
         run.measure(
             stage,
             epoch,
             dis_loss=np.mean(losses),  # of the last epoch
-            dis_accuracy=accuracy(learned, y[:ACCURACY_BATCHES].ravel()),
-            dis_accuracy_unseen=accuracy(
-                np.concatenate([unseen, generated]), np.repeat([1, 0], num)
-            ),
+            dis_accuracy=on_learned,
+            dis_accuracy_unseen=on_unseen,
         )
 
     def accuracy(x, y):
@@ -340,16 +342,16 @@ def locked(path):
 class Run:
     """One run of the experiment: how far it is, on the disk and on the screen."""
 
-    def __init__(self, now, data, models, begun=False):
-        """Resume the run in save/ if it has begun, or begin one; `now` are its settings."""
+    def __init__(self, now, data, models, resuming=False):
+        """Resume the run in save/, or begin one; `now` are its settings."""
         self.most = 10 * data.nll_of_random_tokens  # an NLL above it means divergence
         self.variables = {}
         for model_name, model in models.items():
             self.variables |= {f"{model_name}/{name}": v for name, v in model.state().items()}
         record, arrays = read_checkpoint()
-        if begun != (record is not None and resumes(record, now)):
+        if resuming != (record is not None and resumes(record, now)):
             raise InputError(f"{CHECKPOINT_FILE}: another run has just written it; start again")
-        if begun:
+        if resuming:
             values = {name: variable.numpy() for name, variable in self.variables.items()}
             if kinds(values) != kinds(arrays):
                 raise InputError(f"{CHECKPOINT_FILE}: expected the state of these models")
@@ -362,6 +364,8 @@ class Run:
             record = {"done": {}, "log": "", "rows": [], "seconds": 0.0, "words": data.words}
         self.record = record | {"settings": now}
         self.rows = self.record["rows"]
+        # Of a finished run nothing but adversarial training goes on.
+        self.over = set(record["done"]) - {"adversarial"} if record.get("finished") else set()
         self.started = time.monotonic() - record["seconds"]
         self.save()
         write_file(SETTINGS_FILE, json.dumps(now, indent=1) + "\n")
@@ -370,15 +374,16 @@ class Run:
             write_file(VOCABULARY_FILE, "\n".join([*data.words, ""]))
         write_file(LOG_FILE, record["log"])
         done = ", ".join(f"{stage} {number}" for stage, number in record["done"].items() if number)
-        state = f"resumed after {done}" if done else "a new run"
+        state = f"resumed after {done or 'its beginning'}" if resuming else "a new run"
         gpus = len(tf.config.list_physical_devices("GPU"))
         print(f"SeqGAN, {state}, on {gpus} GPUs. Ctrl-C stops it, the same command resumes it.")
 
     def epochs(self, stage, number, heading=None):
-        """The epochs of a stage that are not done yet. A stage is over when the next one begins,
-        even if its loop was left by `break`."""
+        """The epochs of a stage that are not done yet. A stage is over when the next one begins or
+        the run ends, even if its loop was left by `break`."""
         done = self.record["done"]
-        if number == 0 or (stage in done and stage != list(done)[-1]):  # left out, or over
+        later = stage in done and stage != list(done)[-1]  # than this stage another one has begun
+        if number == 0 or later or stage in self.over:
             return
         if stage not in done:
             if heading:
@@ -395,15 +400,17 @@ class Run:
                 self.bar.update()
 
     def measure(self, stage, epoch, **values):
-        """A row of the metrics, shown; raises FloatingPointError if a value has diverged."""
+        """Write and return a row of the metrics; FloatingPointError if a value has diverged."""
         row = {"stage": stage, "epoch": epoch, "seconds": round(time.monotonic() - self.started)}
         for name, value in values.items():
             row[name] = float(f"{value:g}")
             if not np.isfinite(value) or ("nll" in name and value > self.most):
                 what = f"{name} of {stage} epoch {epoch} is {row[name]}, the run has diverged"
-                rate = "DIS_LEARNING_RATE" if "dis" in name else "GEN_LEARNING_RATE"
-                if stage == "adversarial" and GEN_ADVERSARIAL_LEARNING_RATE is not None:
-                    rate = rate.replace("GEN_", "GEN_ADVERSARIAL_")
+                rate = "GEN_LEARNING_RATE"
+                if name.startswith("dis_"):
+                    rate = "DIS_LEARNING_RATE"
+                elif stage == "adversarial" and GEN_ADVERSARIAL_LEARNING_RATE is not None:
+                    rate = "GEN_ADVERSARIAL_LEARNING_RATE"
                 advice = f"Lower {rate} and delete {CHECKPOINT_FILE} to start afresh"
                 raise FloatingPointError(f"{what}; the log is kept. {advice}")
         self.rows.append(row)
@@ -419,6 +426,7 @@ class Run:
                 draw_metrics(self.rows)
             except Exception as error:  # of a library that the experiment does not need
                 tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
+        return row
 
     def best(self):
         """The row of the evaluation with the lowest test NLL; None before the first."""
@@ -483,13 +491,15 @@ def check_record(record):
         if not isinstance(record.get(name), kind):
             raise InputError(f"its record has no {name}")
     check_numbers(0, 1e12, whole=False, seconds=record["seconds"])
-    check_numbers(0, 10**7, **record["done"])
+    for stage, number in record["done"].items():
+        check_numbers(0, 10**7, **{f"its epochs of {stage}": number})
     for row in record["rows"]:
-        numbers = dict(row)
-        if not isinstance(numbers.pop("stage"), str):
+        if not isinstance(row["stage"], str):
             raise InputError("a row without a stage")
-        check_numbers(0, 10**7, epoch=numbers["epoch"])
-        check_numbers(-1e300, 1e300, whole=False, **numbers)
+        check_numbers(0, 10**7, epoch=row["epoch"])
+        for name, value in row.items():
+            if name != "stage":
+                check_numbers(-1e300, 1e300, False, **{f"its {name}": value})
     if not all(isinstance(word, str) for word in record["words"] or []):
         raise InputError("its words are no text")
 
@@ -498,22 +508,23 @@ INITIAL = ["INITIAL_GENERATOR", "content of INITIAL_GENERATOR"]
 
 
 def resumes(record, now):
-    """Whether the settings `now` resume the run of a record; else they begin a new one.
+    """Whether the settings `now` go on with the run of a record.
 
-    True: it is unfinished and the settings are the same, or but for TOTAL_BATCH, which is above the
-    epochs done. False: it is finished otherwise. InputError: it is unfinished otherwise.
+    True: they are those of that run, which is unfinished; TOTAL_BATCH may be another one that is
+    above the epochs done, and then it may be finished, too. EVAL_EVERY may be any. False: they are
+    others, and that run is finished. InputError: they are others, and it is unfinished.
     """
     was = record["settings"]
     changed = {name for name in was | now if was.get(name) != now.get(name)}
     changed.discard("EVAL_EVERY")  # looking does not change a run
-    begun = "adversarial" in record["done"]
-    epochs_remain = now["TOTAL_BATCH"] > record["done"].get("adversarial", 0)
-    if record["finished"]:
-        return changed == {"TOTAL_BATCH"} and epochs_remain
     gone = now["content of INITIAL_GENERATOR"] is None
     if gone and now["INITIAL_GENERATOR"] in (None, was["INITIAL_GENERATOR"]):
         changed -= set(INITIAL)  # a run that has begun can do without that file
-    if not changed or (changed == {"TOTAL_BATCH"} and (epochs_remain or not begun)):
+    adversarial_begun = "adversarial" in record["done"]
+    epochs_remain = now["TOTAL_BATCH"] > record["done"].get("adversarial", 0)
+    if record["finished"]:
+        return changed == {"TOTAL_BATCH"} and epochs_remain
+    if not changed or (changed == {"TOTAL_BATCH"} and (epochs_remain or not adversarial_begun)):
         return True
     names = [name for name in was | now if name in changed]
     changes = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in names]
@@ -596,8 +607,17 @@ def draw_metrics(rows):
 def settings():
     """The constants, those of the driver checked, and the beginning of each used file's SHA-256."""
     values = {name: globals()[name] for name in CONSTANTS}
-    at_least_one = ["EMB_DIM", "HIDDEN_DIM", "SEQ_LENGTH", "BATCH_SIZE", "DIS_BATCH_SIZE"]
-    at_least_one += ["DIS_EPOCHS", "G_STEPS", "ROLLOUT_NUM", "EVAL_EVERY"]
+    at_least_one = [
+        "EMB_DIM",
+        "HIDDEN_DIM",
+        "SEQ_LENGTH",
+        "BATCH_SIZE",
+        "DIS_BATCH_SIZE",
+        "DIS_EPOCHS",
+        "G_STEPS",
+        "ROLLOUT_NUM",
+        "EVAL_EVERY",
+    ]
     for name in at_least_one:
         check_numbers(1, 10**7, **{name: values[name]})
     for name in ["PRE_EPOCH_NUM", "DIS_PRETRAIN_ROUNDS", "TOTAL_BATCH", "D_STEPS"]:
@@ -605,12 +625,15 @@ def settings():
     check_numbers(2, 10**7, VOCAB_SIZE=VOCAB_SIZE)
     check_numbers(0, VOCAB_SIZE - 1, START_TOKEN=START_TOKEN)
     check_numbers(0, 2**64 - 1, SEED=SEED)
-    check_numbers(max(2, BATCH_SIZE), 10**7, GENERATED_NUM=GENERATED_NUM)
+    least = max(2, BATCH_SIZE)  # Self-BLEU needs two
+    check_numbers(least, 10**7, GENERATED_NUM=GENERATED_NUM)
     if os.path.lexists("save") and not os.path.isdir("save"):
         raise InputError(f"save: expected a folder, found something else in {os.getcwd()}")
-    files = ["TARGET_FILE"] if TEXT_FILE is None and TEST_FILE is None else ["TEXT_FILE"]
-    files += ["TEST_FILE"] if TEST_FILE is not None else []
-    for name in files:
+    if TEXT_FILE is None and TEST_FILE is None:
+        used = ["TARGET_FILE"]
+    else:
+        used = ["TEXT_FILE"] if TEST_FILE is None else ["TEXT_FILE", "TEST_FILE"]
+    for name in used:
         check_file(name)
         values[f"content of {name}"] = content(values[name])
     found = INITIAL_GENERATOR is not None and os.path.isfile(str(INITIAL_GENERATOR))

@@ -10,7 +10,7 @@ import experiment
 import pytest
 import tensorflow as tf
 
-assert not tf.config.experimental.tensor_float_32_execution_enabled()  # of sequence_gan.py
+assert not tf.config.experimental.tensor_float_32_execution_enabled()  # of generator.py
 
 
 @pytest.fixture(scope="session")

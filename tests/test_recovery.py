@@ -82,6 +82,7 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
     (2, False, {"content of INITIAL_GENERATOR": None}, True),  # the file is gone
     (2, False, {"INITIAL_GENERATOR": "typo", "content of INITIAL_GENERATOR": None}, "INITIAL_GEN"),
     (3, True, {"INITIAL_GENERATOR": None, "content of INITIAL_GENERATOR": None}, False),
+    (3, True, {"content of INITIAL_GENERATOR": None, "TOTAL_BATCH": 9}, True),
     (2, False, {"content of INITIAL_GENERATOR": "new"}, "INITIAL_GENERATOR was 'def', is 'new'"),
     *((2, False, {name: "other"}, f"{name} was .*, is 'other'; put it back") for name in FIXED),
 ]
@@ -151,6 +152,7 @@ def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkey
     record, arrays = sequence_gan.read_checkpoint()
     sequence_gan.main()
     names = ["generator/pretrain/Wi/m", "generator/reinforce/Wi/m", "discriminator/random state"]
+    names += ["generator/grad_clip", "generator/reinforce/learning_rate", "discriminator/dropout"]
     assert {*names, "rollout/Wi", "discriminator/adam/output/W/v"} <= arrays.keys()
     for name, variable in saved[1].items():
         np.testing.assert_array_equal(variable.numpy(), arrays[name])

@@ -101,14 +101,16 @@ def test_bad_input_ends_with_one_line_and_exit_code_1_and_makes_no_folder(tmp_pa
     assert err.endswith(refusal) and "Traceback" not in err and not (folder / "save").exists()
 
 
+DATA = mock.Mock(nll_of_random_tokens=np.log(30), positives=[[1, 2]], words=None)
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A Run with nothing to keep, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "save").mkdir()
-    data = mock.Mock(nll_of_random_tokens=np.log(30), positives=[[1, 2]], words=None)
     monkeypatch.setattr(sequence_gan, "draw_metrics", lambda rows: None)
-    run = sequence_gan.Run({}, data, {})
+    run = sequence_gan.Run({}, DATA, {})
     for _ in run.epochs("mle", 1):
         return run
 
@@ -329,7 +331,7 @@ def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):
     assert float(row["bleu_2"]) == pytest.approx(np.mean(expected), rel=1e-4)
 
 
-def test_a_loop_that_is_left_by_break_ends_its_stage_and_is_not_entered_again(run):
+def test_a_loop_that_is_left_by_break_ends_its_stage_and_is_not_entered_again(run, monkeypatch):
     for epoch in run.epochs("adversarial", 5):
         if epoch == 2:
             break
@@ -338,6 +340,10 @@ def test_a_loop_that_is_left_by_break_ends_its_stage_and_is_not_entered_again(ru
     record, _ = sequence_gan.read_checkpoint()
     assert list(record["done"].items()) == [("mle", 1), ("adversarial", 3), ("more", 0)]
     assert list(run.epochs("adversarial", 5)) == [] and list(run.epochs("more", 3)) == [1, 2]
+    run.save(finished=True)
+    monkeypatch.setattr(sequence_gan, "resumes", lambda record, now: True)
+    longer = sequence_gan.Run({}, DATA, {}, resuming=True)
+    assert list(longer.epochs("more", 9)) == []  # of a finished run adversarial training goes on
 
 
 def test_a_stage_of_no_epochs_has_no_heading_until_it_has_some(run):

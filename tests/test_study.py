@@ -29,18 +29,19 @@ def folder(finished, tmp_path):
 
 def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed(folder):
     printed = []
-    for script in ("texts.py", "draw.py", "controls.py"):
+    for script in ("texts.py", "draw.py", "memory.py", "controls.py"):
         printed += run(folder, script)[0].strip().replace("|  |", "| |").split("\n\n")
     assert len(list((folder / ".images").glob("*.png"))) == 4
     readme, study = "\n".join(experiment.README), (REFERENCE / "README.md").read_text("utf-8")
-    *texts, falls, nlls, schedules, outcomes, differences, share, trial = printed
-    for block in (*texts, falls, nlls, schedules, outcomes, differences, share):
-        assert block.strip() in study
+    *tables, further = printed
+    assert len(tables) == 8
+    for table in tables:
+        assert table.strip() in study
     for number in ("8.962 ± 0.033", "6.353", "8.772 ± 0.044", "6.199"):
-        assert number in trial and number in readme
+        assert number in further and number in readme
 
 
-def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have(finished, monkeypatch):
+def test_controls_give_each_sequence_the_rewards_of_another_one(finished, monkeypatch):
     monkeypatch.chdir(finished)
     controls = runpy.run_path(str(REFERENCE / "controls.py"))
     rng = np.random.default_rng(0)
@@ -60,15 +61,24 @@ def test_controls_permute_whole_rows_and_compare_the_seeds_that_both_have(finish
     for name, expected in (("D", rewards), ("Dc", centred), ("M", rewards - centred)):
         np.testing.assert_allclose(made[name], expected, rtol=1e-5)
 
+
+def test_controls_compare_the_seeds_that_both_have_at_their_end_and_at_equal_entropy():
+    controls = runpy.run_path(str(REFERENCE / "controls.py"))
     nlls = {("D", 1): [9, 1, 2, 3], ("D", 2): [5] * 3, ("P", 2): [4] * 3, ("MLE", 2): [8, 7]}
     rows = [{"start": "MLE 26", "condition": condition, "seed": str(seed), "nll": str(nll)}
             for (condition, seed), values in nlls.items() for nll in values]  # fmt: skip
     assert controls["outcomes"](rows, "MLE 26", "D", "nll") == {1: 2, 2: 5}
     paired = controls["in_pairs"](rows, "MLE 26", ["MLE", "D", "P"], "nll")
     assert np.array_equal(paired, [[7], [5], [4]])
-    assert controls["sign_flip"](np.array([1.0, 2.0, 3.0])) == 2 / 8
-    assert controls["sign_flip"](np.array([-1.0, 2.0, 3.0])) == 4 / 8
-    assert controls["holm"]([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
+    half = 4.303 / np.sqrt(3)  # of Student's t with two degrees of freedom, and a deviation of 1
+    assert controls["mean_and_interval"]([4, 2, 3]) == pytest.approx([3, half])
+
+    ways = {"MLE": [8.0], "D": [7.5, 7, 6.5, 6, 5.5], "P": [7, 6, 5, 4, 3]}  # entropies
+    rows = [{"start": "MLE 6", "condition": condition, "seed": "1", "entropy": str(x),
+             "kl": str((x - 8) ** 2 + (x - 8) * (condition == "P"))}
+            for condition, way in ways.items() for x in way]  # fmt: skip
+    found = controls["at_equal_entropy"](rows, "MLE 6", "kl", [1])
+    assert found == pytest.approx([-2])  # at an entropy of 6, the mean of the last three of D
 
 
 def test_mle_at_a_bleu_lies_between_two_temperatures():
@@ -99,8 +109,7 @@ def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
 
 
 def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
-    from_file, _ = run(folder, "measure.py", "save/generator.npz")  # by the script's constants
-    experiment.edit(folder, SEED=1)
+    experiment.edit(folder, SEED=1)  # of the script, and not of the run
     measured, _ = run(folder, "measure.py")
     printed, samples = measured.split("\n\nSamples:\n")
     assert np.loadtxt(samples.splitlines()).shape == (3, 6)
@@ -117,9 +126,6 @@ def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
     assert [table["real, to learn from"][name] for name in ("verbatim", "distinct")] == ["1", "1"]
     last = [row["nll_test"] for row in experiment.metrics(folder) if row["nll_test"]][-1]
     assert column["nll_test"][1] == pytest.approx(float(last), abs=1e-3)
-    assert from_file == measured
-    _, error = run(folder, "measure.py", "save/reference/generator-mle.npz", code=1)
-    assert "measure.py: save/reference/generator-mle.npz: exp" in error
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="expected that of a run, found no file"):
         runpy.run_path(str(REFERENCE / "measure.py"))["read_settings"]()
@@ -136,5 +142,3 @@ def test_the_discriminator_of_a_run_is_looked_at(folder, monkeypatch):
     row = runpy.run_path(str(REFERENCE / "rewards.py"))["row"]
     p = np.random.default_rng(0).permutation(200) / 200  # each sequence has p for an NLL, too
     assert row(p, p, np.mean) == pytest.approx([0.495, 0.4975, 14950 / 19900, 0.4975, 0.9475])
-    path.unlink()
-    assert "expected that of a run, with generator/" in run(folder, "rewards.py", code=1)[1]

@@ -131,7 +131,6 @@ BEGINNINGS = {  # and the starts
 PAIRS = {  # comparisons of the same seed
     ("P", "D"): "shuffled - as they are",
     ("M", "D"): "their mean for all - as they are",
-    ("Dc", "D"): "less their mean - as they are",
     ("Pc", "Dc"): "less their mean: shuffled - not",
     ("P, no clip", "D, no clip"): "no clip: shuffled - as they are",
     ("Dc", "more MLE"): "less their mean - as many steps of MLE",
@@ -195,14 +194,14 @@ def more_mle(generator):
 
 def with_new_sequences(oracle):
     """labelled_batches of new sequences of an oracle in place of the positives."""
-    import dataloader
+    import sequence_gan
 
     def labelled_batches(positives, negatives, batch_size, rng):
         with oracle.drawing_by(int(rng.integers(2**63))):
             new = oracle.sample(len(positives)).numpy()
         return original(new, negatives, batch_size, rng)
 
-    original = dataloader.labelled_batches
+    original = sequence_gan.labelled_batches
     return labelled_batches
 
 
@@ -234,7 +233,6 @@ def append(rows, **same):
 
 def run_seed(seed, start, conditions):
     """Run those of the conditions from a start that controls.csv does not have."""
-    import dataloader
     import sequence_gan
     from rollout import Rollout
 
@@ -245,10 +243,10 @@ def run_seed(seed, start, conditions):
     usual = {"GEN_ADVERSARIAL_LEARNING_RATE": None, "G_STEPS": 1, "ROLLOUT_NUM": 16}
     usual |= {"GEN_LEARNING_RATE": 0.01}
     constants = TRIAL | usual | STARTS[start] | {"SEED": seed}
-    labelled_batches = dataloader.labelled_batches
+    labelled_batches = sequence_gan.labelled_batches
     if start.endswith("new"):
         oracle = sequence_gan.make_data(vars(sequence_gan) | constants)
-        dataloader.labelled_batches = with_new_sequences(oracle)
+        sequence_gan.labelled_batches = with_new_sequences(oracle)
     folder = ROOT / "save/controls" / f"{start}, seed {seed}"
     if not folder.exists():
         begun = folder.with_suffix(".begun")
@@ -268,7 +266,7 @@ def run_seed(seed, start, conditions):
         append(rows, start=start, seed=seed, condition=condition)
         os.chdir(folder)
         shutil.rmtree(copy)
-    dataloader.labelled_batches = labelled_batches
+    sequence_gan.labelled_batches = labelled_batches
 
 
 def run_full_size(oracle, seed):
@@ -324,14 +322,12 @@ def print_outcomes(rows):
     print_line("start, rewards", "seeds", *MEASURES.values())
     print("|---" * (2 + len(MEASURES)) + "|")
     for start, condition in itertools.product(STARTS, REWARDS):
-        if "no clip" in condition or start in ("50 sets", "150 sets"):
-            continue  # of few seeds; the other table has them
         cells = []
         for name in MEASURES:
             mle, end = in_pairs(rows, start, ["MLE", condition], name)
-            if condition == "MLE" and len(mle) > 2:
+            if condition == "MLE" and len(mle) > 5:
                 cells.append(f"{np.mean(mle):.3f} ± {np.std(mle, ddof=1):.3f}")
-            elif len(mle) > 2:
+            elif len(mle) > 5:
                 cells.append(shown(end - mle))
         if cells:
             print_line(f"{BEGINNINGS[start]}: {REWARDS[condition]}", len(mle), *cells)
@@ -345,7 +341,7 @@ def print_comparisons(rows):
         cells = []
         for name in MEASURES:
             one, other = in_pairs(rows, start, pair, name)
-            if len(one) > 2:
+            if len(one) > 5:
                 cells.append(shown(one - other))
         if cells:
             print_line(f"{BEGINNINGS[start]}: {label}", len(one), *cells)
@@ -373,7 +369,14 @@ def at_equal_entropy(rows, start, name, seeds):
 
 
 def print_further(rows):
-    """What the text says besides: fresh seeds, shares of the fall, equal entropy, the trial."""
+    """What the text says besides: comparisons of few seeds, fresh seeds, equal entropy, shares of
+    the fall, the trial."""
+    for start, (pair, label) in itertools.product(STARTS, PAIRS.items()):
+        for name in list(MEASURES)[:2]:
+            one, other = in_pairs(rows, start, pair, name)
+            if 0 < len(one) < 6:
+                found = shown(one - other) if len(one) > 1 else f"{(one - other)[0]:+.3f}"
+                print(f"{BEGINNINGS[start]}: {label}, {MEASURES[name]}, {len(one)} seeds: {found}")
     fresh = [row for row in rows if int(row["seed"]) >= 10]  # the others had been seen before
     d, p = in_pairs(fresh, "MLE 26", ["D", "P"], "kl_generator_oracle")
     print(f"Of seeds 10 to 20 alone, 26 epochs, KL(generator ‖ oracle): {shown(p - d)}")

@@ -66,7 +66,13 @@ def read_runs():
 
 
 def read_schedules():
-    """{"g, d, k": {seed: rows}} of runs with other schedules; the first row is the end of MLE."""
+    """{"g, d, k": {seed: rows}} of runs with other schedules; the first row is the end of MLE.
+
+    They had VOCAB_SIZE = 500, SEQ_LENGTH = 10, PRE_EPOCH_NUM = 40, EVAL_EVERY = 1,
+    DIS_FILTER_SIZES = [1, 2, 3, 4, 5], DIS_NUM_FILTERS = [30] * 5, DIS_DROPOUT_KEEP_PROB = 0.5,
+    DIS_LEARNING_RATE = 1e-3, TOTAL_BATCH = 20, 20, 60, 60 and DIS_PRETRAIN_ROUNDS = 3, 1, 3, 10,
+    which are 30 epochs of the CNN each.
+    """
     schedules = {}
     with open(HERE / "schedules.csv", newline="") as file:
         for row in csv.DictReader(file):
