@@ -34,6 +34,13 @@ def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, 
     assert "2 of 6 words are unknown, 18.2% of the text" in said
 
 
+@pytest.mark.parametrize("backend", ["none", "module://none.at_all", "", "svg"])
+def test_a_backend_of_matplotlib_that_is_not_here_is_left_out(backend):
+    script = "import dataloader, os, matplotlib.pyplot; print(os.environ.get('MPLBACKEND'))"
+    done = experiment.run(experiment.ROOT, "-c", script, env={**os.environ, "MPLBACKEND": backend})
+    assert done[0].strip() == (backend if backend == "svg" else "None")
+
+
 def test_a_tenth_is_held_out_by_the_seed_and_the_order_stays(tmp_path):
     lines = [f"w{number} x" for number in range(95)]
     held_out = set()
@@ -83,15 +90,6 @@ def test_what_is_noteworthy_of_a_text_is_said(tmp_path, capsys, lines, test, sai
     assert notes.strip().startswith(said) and "\n" not in notes if said else notes == ""
 
 
-def test_characters_come_back_with_their_blanks_as_the_readme_says(tmp_path):
-    names = {"text": "the cat\nsat\u3000\n"}
-    exec(experiment.recipe("characters = "), names)
-    data = make_text(tmp_path, names["characters"] * 10, length=8)
-    names["shown"] = token_text(data.positives, data.words)
-    exec(experiment.recipe("plain = "), names)
-    assert set(names["plain"].split("\n")) == {"the cat", "sat ", ""}
-
-
 def test_sequences_are_shuffled_uniformly_with_their_labels_and_a_remainder_is_dropped():
     rng, places = np.random.default_rng(1), np.zeros(19)
     sequences = np.arange(20).reshape(10, 2)
@@ -138,8 +136,3 @@ def test_bleu_and_self_bleu_are_nltk_s(n, end):
         others = (np.delete(x, row, axis=0) for row in range(num))
         bleus = [reference.nltk_bleu(o, [row], n, end) for o, row in zip(others, x)]
         np.testing.assert_allclose(self_bleu(x, n, end), np.mean(bleus), atol=1e-6)
-
-
-def test_bleu_needs_something_to_compare_with():
-    reference.assert_refused(lambda: Bleu(np.zeros([0, 4], int), 2), "references: expected")
-    reference.assert_refused(lambda: self_bleu([[1, 2]], 2), "x: expected two sequences or more")

@@ -482,26 +482,17 @@ def test_the_picture_has_panels_in_words_for_what_was_measured(monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: figures.append(self))
     monkeypatch.setattr(sequence_gan, "write_file", lambda path, data: None)
     monkeypatch.setattr(sequence_gan, "PRE_EPOCH_NUM", 6)
-    monkeypatch.setattr(sequence_gan, "DIS_PRETRAIN_ROUNDS", 1)
-    row = {"stage": "mle", "epoch": 5, "nll_oracle": 3.0, "nll_test": 4.0, "entropy": 2.0}
-    row |= {"kl_generator_oracle": 1.0, "bleu_2": 0.5}
+    row = {"stage": "mle", "epoch": 5, "nll_test": 4.0, "kl_generator_oracle": 1.0}
     a_set = {"stage": "discriminator", "epoch": 0, "dis_loss": 0.7, "dis_accuracy": 0.9}
-    rows = [row, a_set | {"dis_accuracy_unseen": 0.6}, row | {"stage": "adversarial", "epoch": 2}]
-    sequence_gan.draw_metrics(rows)
-    sequence_gan.draw_metrics([{name: row[name] for name in row if "kl" not in name}])  # a text's
-    found = []
-    for axes in figures[0].axes:
-        start, *lines = sorted(axes.lines, key=lambda line: "begins" not in line.get_label())
-        points = {line.get_label(): line.get_xydata().tolist() for line in lines}
-        found.append((start.get_xdata()[0], points))
-    assert found[1:] == [
-        (6, {"KL(generator || oracle)": [[5, 1], [8, 1]]}),
-        (6, {"BLEU-2 against unseen sequences": [[5, 0.5], [8, 0.5]]}),
-        (1, {"on sequences just trained on": [[0, 0.9]],
-             "on unseen real and new generated ones": [[0, 0.6]]}),
-    ]  # fmt: skip
-    assert found[0][1]["its NLL of unseen real sequences"] == [[5, 4], [8, 4]]
-    assert len(figures[1].axes) == 2
+    sequence_gan.draw_metrics([row, a_set, row | {"stage": "adversarial", "epoch": 2}])
+    found = [line for axes in figures[0].axes for line in axes.lines]
+    found = {line.get_label(): line.get_xydata().tolist() for line in found}
+    del found["adversarial training begins"]
+    assert found == {
+        "its NLL of unseen real sequences": [[5, 4], [8, 4]],
+        "KL(generator || oracle)": [[5, 1], [8, 1]],
+        "on sequences just trained on": [[0, 0.9]],
+    }
 
 
 def test_the_readme_s_recipes_work(finished, tmp_path):

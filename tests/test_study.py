@@ -99,13 +99,12 @@ def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
     (folder / "a.txt").write_text(log + "adversarial training...\nepoch:\t0\tnll:\t-0\t\n")
     run(folder, "draw.py", "a.txt", "save/experiment-log.txt")
     assert (folder / "logs.png").read_bytes().startswith(b"\x89PNG")
-    (folder / "a.txt").write_text("pre-training...\n\n")
-    assert (
-        "a.txt: expected an experiment log, found no NLL"
-        in run(folder, "draw.py", "a.txt", code=1)[1]
-    )
-    (folder / "a.txt").write_text(log + "epoch:\t0\tnll:\tten\n")
-    assert "a.txt, line 5: expected a line of" in run(folder, "draw.py", "a.txt", code=1)[1]
+    for more, message in (
+        ("pre-training...\nepoch:\t0\tnll:\tnan\n", "a.txt: expected an experiment log, found no"),
+        (log + "epoch:\t0\tnll:\tten\n", "a.txt, line 5: expected a line of"),
+    ):
+        (folder / "a.txt").write_text(more)
+        assert message in run(folder, "draw.py", "a.txt", code=1)[1]
 
 
 def test_a_run_is_measured_by_its_own_constants(folder, tmp_path, monkeypatch):
