@@ -250,7 +250,8 @@ def check_numbers(least, most, /, whole=True, **values):
     for name, value in values.items():
         fits = isinstance(value, numbers.Integral if whole else numbers.Real)
         if not fits or isinstance(value, bool) or not least <= value <= most:
-            raise InputError(f"{name}: expected {what} from {least} to {most}, found {value!r:.50}")
+            found = " ".join(repr(value).split())  # a line of it
+            raise InputError(f"{name}: expected {what} from {least} to {most}, found {found:.50}")
 
 
 def as_array(x, what):
@@ -303,5 +304,6 @@ def write_file(path, data):
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        Path(beside).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.remove(beside)
         raise WriteError(f"{path}: cannot be written: {error.strerror}") from error

@@ -47,8 +47,8 @@ class Discriminator(Fixed):
 
         self.sequence_length, self.vocab_size = sequence_length, vocab_size
         self.filter_sizes = tuple(filter_sizes)
-        self.dropout_keep_prob = tf.Variable(dropout_keep_prob, dtype=tf.float32)
-        self.l2_reg_lambda = tf.Variable(l2_reg_lambda, dtype=tf.float32)
+        self.dropout_keep_prob = tf.Variable(float(dropout_keep_prob), dtype=tf.float32)
+        self.l2_reg_lambda = tf.Variable(float(l2_reg_lambda), dtype=tf.float32)
         # The seed is the key of the random numbers.
         self.rng = tf.random.Generator.from_state([0, 0, seed], alg="philox")
         self.num_features = sum(num_filters)
@@ -172,7 +172,7 @@ def check_discriminator(discriminator, x):
     if before.min() < 0 or before.max() > 1:
         raise InputError(f"prob_real(x): expected probabilities, found {before}")
     start = values_of(discriminator.state())
-    shapes = {(name, value.shape) for name, value in start.items()}
+    kinds = {(name, value.shape, value.dtype) for name, value in start.items()}
     y = np.arange(len(x)) % 2
     batches, labels = np.stack([x, x]), np.stack([y, 1 - y])
 
@@ -182,10 +182,10 @@ def check_discriminator(discriminator, x):
         losses = check_floats(discriminator.train_steps(batches, labels), [2], "train_steps(x, y)")
         trained = prob_real()
         after = values_of(discriminator.state())
-        late = shapes ^ {(name, value.shape) for name, value in after.items()}
+        late = kinds ^ {(name, value.shape, value.dtype) for name, value in after.items()}
         if late:
-            names = sorted(str(name) for name, _ in late)
-            raise InputError(f"discriminator: the first step makes or reshapes {names}")
+            names = sorted({name for name, _, _ in late})
+            raise InputError(f"discriminator: a step makes these, or changes their kind: {names}")
         passes.append({"train_steps(x, y)": losses, "prob_real(x)": trained} | after)
         put_back(discriminator.state(), start)
         if not repeated(before, prob_real(), 0):
@@ -201,13 +201,15 @@ def values_of(state):
         raise InputError("discriminator: expected state() to return {name: variable}")
     values = {}
     for name, variable in state.items():
+        if not isinstance(name, str) or not name.isprintable() or name.endswith(".npy"):
+            raise InputError(f"discriminator: state(): expected names of text, found {name!r:.50}")
         with named_in_errors(name):
-            value = np.array(variable.numpy())  # a copy, as some return what they hold
-            if value.dtype.kind not in "biuf":
-                raise TypeError(f"numpy() returns no array of numbers but {value.dtype}")
+            value = variable.numpy()
+            if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in "biuf":
+                raise TypeError(f"numpy() returns no array of numbers but {value!r:.50}")
             if tuple(variable.shape) != value.shape:
                 raise TypeError(f"shape is {variable.shape}, that of numpy() {value.shape}")
-            values[name] = value
+            values[name] = np.array(value)  # a copy, as some return what they hold
     return values
 
 
@@ -215,7 +217,7 @@ def put_back(state, values):
     """Assign values, {name: array}, to a state(); InputError if a variable does not take it."""
     for name, variable in state.items():
         with named_in_errors(name):
-            variable.assign(values[name])
+            variable.assign(np.array(values[name]))  # a copy, as some hold what they are given
             if not np.array_equal(variable.numpy(), values[name], equal_nan=True):
                 raise TypeError("numpy() is not what assign() was given")
 

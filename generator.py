@@ -106,7 +106,7 @@ class Adam(Fixed):
 
     def __init__(self, weights, learning_rate):
         self.weights = weights
-        self.learning_rate = tf.Variable(learning_rate, dtype=tf.float32)
+        self.learning_rate = tf.Variable(float(learning_rate), dtype=tf.float32)
         self.beta1_power, self.beta2_power = tf.Variable(self.beta1), tf.Variable(self.beta2)
         self.m = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
         self.v = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
@@ -276,7 +276,7 @@ class LSTM(Fixed):
             shape = (num, None) if prefix.ndim == 2 else (None,)
             prefix = check_tokens(prefix, shape, self.vocab_size, "prefix")
             given = prefix.shape[-1]
-            check_numbers(0, self.sequence_length, prefix_length=given)
+            check_numbers(0, self.sequence_length, **{"tokens in prefix": given})
             x[:, :given] = prefix
         return self.complete(x, given, temperature)
 
@@ -347,7 +347,7 @@ class Generator(LSTM):
         shapes = param_shapes(vocab_size, emb_dim, hidden_dim).values()
         params = [np.float32(0.1) * rng.standard_normal(shape, np.float32) for shape in shapes]
         super().__init__(params, sequence_length, start_token, words, seed)
-        self.grad_clip = tf.Variable(grad_clip, dtype=tf.float32)
+        self.grad_clip = tf.Variable(float(grad_clip), dtype=tf.float32)
         self.pretrain_optimizer = Adam(self.weights, learning_rate)
         self.reinforce_optimizer = Adam(self.weights, adversarial_learning_rate)
 
@@ -441,14 +441,14 @@ def read_model(path):
         if names in (PARAM_NAMES, unnamed):
             return arrays, {}
         if names != PARAM_NAMES + ABOUT:
-            raise ValueError(f"its arrays are {names}")
+            raise ValueError(f"its arrays are {names!s:.80}")
         length, start, words = arrays[15:]
         words = bytes(words).decode().split("\n") if len(words) else None
         return arrays[:15], dict(zip(ABOUT, [length.item(), start.item(), words]))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # whatever a damaged file provokes in the readers
-        what = f"expected an .npz of the 15 arrays of an LSTM, but {str(error) or repr(error)}"
+        what = f"expected an .npz of the 15 arrays of an LSTM, but {str(error) or repr(error):.200}"
         hint = 'np.savez(path, *pickle.load(file, encoding="latin1")) makes one of a trusted pickle'
         raise InputError(f"{path}: {what} ({hint})") from None
 

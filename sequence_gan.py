@@ -339,6 +339,10 @@ def locked(path):
         lock.release()
 
 
+class DivergenceError(ArithmeticError):
+    """A measure is no number, or far too large; the message says which."""
+
+
 class Run:
     """One run of the experiment: how far it is, on the disk and on the screen."""
 
@@ -400,7 +404,7 @@ class Run:
                 self.bar.update()
 
     def measure(self, stage, epoch, **values):
-        """Write and return a row of the metrics; FloatingPointError if a value has diverged."""
+        """Write and return a row of the metrics; raises DivergenceError."""
         row = {"stage": stage, "epoch": epoch, "seconds": round(time.monotonic() - self.started)}
         for name, value in values.items():
             row[name] = float(f"{value:g}")
@@ -412,7 +416,7 @@ class Run:
                 elif stage == "adversarial" and GEN_ADVERSARIAL_LEARNING_RATE is not None:
                     rate = "GEN_ADVERSARIAL_LEARNING_RATE"
                 advice = f"Lower {rate} and delete {CHECKPOINT_FILE} to start afresh"
-                raise FloatingPointError(f"{what}; the log is kept. {advice}")
+                raise DivergenceError(f"{what}; the log is kept. {advice}")
         self.rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
         columns = dict.fromkeys(name for each in self.rows for name in each)
@@ -479,29 +483,35 @@ def read_checkpoint():
             arrays = dict(file)
         record = json.loads(str(arrays.pop("record")))
         check_record(record)
+        for name, array in arrays.items():
+            if name.startswith("generator/") and not np.isfinite(array).all():
+                raise InputError(f"{name} is not finite")
         return record, arrays
-    except Exception as error:  # whatever a damaged file provokes in its reader
-        what = f"cannot be read ({error}); move it away to begin"
-        raise InputError(f"{CHECKPOINT_FILE}: {what}".replace("\n", " ")) from None
+    except InputError as error:
+        what = str(error)
+    except Exception:  # whatever a damaged file provokes in its readers
+        what = "it is no file that a run wrote"
+    raise InputError(f"{CHECKPOINT_FILE}: cannot be read, {what}; move it away to begin")
 
 
 def check_record(record):
     """Raise InputError unless a checkpoint's record is one that a run has written."""
     for name, kind in RECORD.items():
-        if not isinstance(record.get(name), kind):
+        if name not in record or not isinstance(record[name], kind):
             raise InputError(f"its record has no {name}")
-    check_numbers(0, 1e12, whole=False, seconds=record["seconds"])
+    check_numbers(0, 1e12, False, **{"its seconds": record["seconds"]})
     for stage, number in record["done"].items():
         check_numbers(0, 10**7, **{f"its epochs of {stage}": number})
     for row in record["rows"]:
-        if not isinstance(row["stage"], str):
-            raise InputError("a row without a stage")
-        check_numbers(0, 10**7, epoch=row["epoch"])
+        if not isinstance(row.get("stage"), str) or "epoch" not in row:
+            raise InputError("it has a row without stage or epoch")
+        check_numbers(0, 10**7, **{"its epoch": row["epoch"]})
         for name, value in row.items():
             if name != "stage":
                 check_numbers(-1e300, 1e300, False, **{f"its {name}": value})
     if not all(isinstance(word, str) for word in record["words"] or []):
         raise InputError("its words are no text")
+    record["log"].encode()  # fails where it is no text that can be written
 
 
 INITIAL = ["INITIAL_GENERATOR", "content of INITIAL_GENERATOR"]
@@ -518,7 +528,7 @@ def resumes(record, now):
     changed = {name for name in was | now if was.get(name) != now.get(name)}
     changed.discard("EVAL_EVERY")  # looking does not change a run
     gone = now["content of INITIAL_GENERATOR"] is None
-    if gone and now["INITIAL_GENERATOR"] in (None, was["INITIAL_GENERATOR"]):
+    if gone and now["INITIAL_GENERATOR"] in (None, was.get("INITIAL_GENERATOR")):
         changed -= set(INITIAL)  # a run that has begun can do without that file
     adversarial_begun = "adversarial" in record["done"]
     epochs_remain = now["TOTAL_BATCH"] > record["done"].get("adversarial", 0)
@@ -683,9 +693,9 @@ if __name__ == "__main__":
     sys.unraisablehook = interrupt_again
     try:
         main()
-    except (InputError, FloatingPointError, OSError) as error:
+    except (InputError, DivergenceError, OSError) as error:
         called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        if "train" in called and not isinstance(error, (FloatingPointError, WriteError)):
+        if "train" in called and not isinstance(error, (DivergenceError, WriteError)):
             raise  # a slip in the training loops, whose place must be shown
         sys.exit(f"sequence_gan.py: {error}")
     except (MemoryError, tf.errors.ResourceExhaustedError):

@@ -125,7 +125,7 @@ class Array:
         return self.value
 
     def assign(self, value):
-        self.value = value.copy()
+        self.value = value
 
 
 class Mine:
@@ -169,6 +169,11 @@ def grows(self, x, y):
     return np.ones(len(x))
 
 
+def halves(self, x, y):
+    self.weights.value = np.float16(self.weights.value)
+    return np.ones(len(x))
+
+
 class Fails(Array):
     def numpy(self):
         raise RuntimeError("Can't call numpy()\nhere")
@@ -191,20 +196,33 @@ REFUSED = [  # what is other than in Mine, and the refusal
     ({"prob_real": lambda self, x: np.ones(4) - 2}, "prob_real(x): expected probabilities"),
     ({"state": lambda self: [self.weights]}, "discriminator: expected state() to return {"),
     ({"train_steps": lambda self, x, y: 0.5}, "train_steps(x, y): expected shape (2,), found ()"),
-    ({"train_steps": grows}, "discriminator: the first step makes or reshapes ['weights'"),
+    ({"train_steps": grows}, "discriminator: a step makes these, or changes their kind: ['weights"),
+    (
+        {"train_steps": halves},
+        "discriminator: a step makes these, or changes their kind: ['weights",
+    ),
+    (
+        {"state": lambda self: {0: self.weights}},
+        "discriminator: state(): expected names of text, fo",
+    ),
+    ({"state": lambda self: {"a\0": self.weights}}, "discriminator: state(): expected names of te"),
     ({"state": lambda self: {"weights": self.weights}}, LACKS),
     ({"state": lambda self: {"steps": self.steps}}, LACKS),
     ({"train_steps": shuffled}, LACKS),  # by chance, which no state() has
     ({"train_steps": refit, "state": lambda self: {}}, LACKS),
     (holding(np.ones(2)), f"{VARIABLE}found: 'numpy.ndarray' object has no attribute 'numpy'"),
     (holding(Fails(1.0)), f"{VARIABLE}found: Can't call numpy()"),
-    (holding(Array({"a": 1})), f"{VARIABLE}found: numpy() returns no array of numbers"),
+    (
+        holding(Array({"a": 1})),
+        f"{VARIABLE}found: numpy() returns no array of numbers but {{'a': 1}}",
+    ),
+    (holding(Array([1.0])), f"{VARIABLE}found: numpy() returns no array of numbers but [1.0]"),
     (holding(Array(np.ones(2), (3,))), f"{VARIABLE}found: shape is (3,), that of numpy() (2,)"),
     (
-        holding(mock.Mock(Array(1.0), assign=None, shape=(), numpy=int)),
+        holding(mock.Mock(Array(1.0), assign=None, shape=(), numpy=np.float64)),
         f"{VARIABLE}found: 'NoneType",
     ),
-    (holding(Forgets(1.0)), f"{VARIABLE}found: numpy() is not what assign() was given"),
+    (holding(Forgets(np.ones(2))), f"{VARIABLE}found: numpy() is not what assign() was given"),
 ]
 
 

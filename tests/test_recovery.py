@@ -114,7 +114,7 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     path, log = unfinished / "save/checkpoint.npz", experiment.log(unfinished)
     with np.load(path) as file:
         arrays = dict(file)
-    unread = "save/checkpoint.npz: cannot be read ("
+    unread = "save/checkpoint.npz: cannot be read, it"
     for data in (path.read_bytes()[:-100], b""):
         path.write_bytes(data)
         experiment.assert_refused(unread, unfinished, monkeypatch)
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     record = json.loads(str(arrays["record"]))
     row = record["rows"][0]
     for wrong in (
-        {"log": 1}, {"finished": 0}, {"seconds": float("nan")}, {"words": [1]},
+        {"log": 1}, {"log": "\ud800"}, {"finished": 0}, {"seconds": float("nan")}, {"words": [1]},
         {"done": {"mle": ""}}, {"done": {"mle": -1}}, {"done": {"mle": True}},
         {"rows": [1]}, {"rows": [{}]}, {"rows": [row | {"epoch": "1"}]},
         {"rows": [row | {"nll_test": None}]},
@@ -135,6 +135,8 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     np.savez(path, **arrays | {"record": np.array([None])})  # a pickle, which could run code
     experiment.assert_refused(unread, unfinished, monkeypatch)
     bias = arrays["generator/bi"]
+    np.savez(path, **arrays | {"generator/bi": np.nan * bias})
+    experiment.assert_refused(f"{unread[:-2]}generator/bi is not", unfinished, monkeypatch)
     for wrong in ({"more": np.ones(3)}, {"generator/bi": bias[1:]}, {"generator/bi": 1j * bias}):
         np.savez(path, **arrays | wrong)
         experiment.assert_refused(

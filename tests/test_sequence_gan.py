@@ -119,9 +119,11 @@ def run(tmp_path, monkeypatch):
 def test_a_measure_that_is_no_number_or_far_too_large_ends_the_run(run, value):
     run.measure("mle", 0, nll_test=3 * np.log(30))
     advice = "Lower GEN_LEARNING_RATE and delete save/checkpoint.npz to start afresh"
-    with pytest.raises(FloatingPointError, match=f"nll_test of mle epoch 0 is .* {advice}"):
+    with pytest.raises(
+        sequence_gan.DivergenceError, match=f"nll_test of mle epoch 0 is .* {advice}"
+    ):
         run.measure("mle", 0, nll_test=value)
-    with pytest.raises(FloatingPointError, match="DIS_LEARNING_RATE"):
+    with pytest.raises(sequence_gan.DivergenceError, match="DIS_LEARNING_RATE"):
         run.measure("discriminator", 0, dis_loss=float("inf"))
 
 
