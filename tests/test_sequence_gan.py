@@ -280,12 +280,12 @@ def test_both_accuracies_are_of_the_sequences_that_they_name(tmp_path, monkeypat
     record_events(monkeypatch, events)
     judged = []
 
-    def prob_real(self, x):  # right of what it was trained on; takes a third of the rest for real
+    def prob_real(self, x):  # right of what it was trained on; of the rest takes 64 for real
         judged.append(x)
         learned = set(open("save/real_data.txt").read().splitlines())
         trained_on = learned | set(open("save/generator_sample.txt").read().splitlines())
         lines = enumerate(token_text(x).splitlines())
-        return [0.9 * (line in learned if line in trained_on else n % 3 == 0) for n, line in lines]
+        return [0.9 * (line in learned if line in trained_on else n < 64) for n, line in lines]
 
     monkeypatch.setattr(sequence_gan.Discriminator, "prob_real", prob_real)
     sequence_gan.main()
@@ -298,7 +298,7 @@ def test_both_accuracies_are_of_the_sequences_that_they_name(tmp_path, monkeypat
         np.testing.assert_array_equal(unseen[96:], new)  # drawn after the set's steps
         taken = np.array(prob_real(None, unseen)) > 0.5
         right = np.mean(taken == (np.arange(192) < 96))
-        assert right < 0.7 and float(row["dis_accuracy_unseen"]) == pytest.approx(right, rel=1e-5)
+        assert right < 0.9 and float(row["dis_accuracy_unseen"]) == pytest.approx(right, rel=1e-5)
 
 
 def test_a_text_takes_the_oracle_s_place(tmp_path, monkeypatch):

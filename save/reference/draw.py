@@ -192,31 +192,43 @@ def draw_trade_off():
     figure = Figure(figsize=(8.5, 6.5), layout="constrained")
     axes = figure.subplots()
 
-    def draw(label, rows, style, named=()):
+    def draw(label, rows, style, named=(), offset=(6, -9)):
         """A way through both divergences; `named`: {number of a row: what is written there}."""
         x, y = ([float(row[name]) for row in rows] for name in DIVERGENCES)
         (line,) = axes.plot(x, y, style, label=label, markersize=4)
         for number, text in dict(named).items():
-            at = {"xytext": (6, -9), "textcoords": "offset points", "color": line.get_color()}
+            at = {
+                "ha": "left" if offset[0] > 0 else "right",
+                "xytext": offset,
+                "textcoords": "offset points",
+                "color": line.get_color(),
+            }
             axes.annotate(text, (x[number], y[number]), fontsize="small", **at)
 
     mle = evaluations("mle", oracle="our", seed="88")
-    draw("MLE, epochs 0 to 115", mle, "ko-", {0: "0", 1: "5", 2: "10", 4: "20", -1: "115"})
+    draw("MLE of 1 to 116 epochs", mle, "ko-", {0: "1", 1: "6", 2: "11", 4: "21", -1: "116"})
     points = evaluations("divergences")
-    draw("from there SeqGAN, 0 to 200 adversarial epochs", points, "C0s-", {-1: "200"})
+    draw(
+        "from there SeqGAN after 0, 29, 47, 148, 200 epochs", points, "C0s-", {-1: "200: NLL 8.62"}
+    )
     for label, name, color in (("1", "constant", "C1"), ("BLEU", "pg-bleu", "C2")):
         rows = evaluations(f"{name}-our-oracle", stage="adversarial")
         draw(f"from there rewards of {label}, to epoch 199", rows, f"{color}.-", {-1: "199"})
     for epochs, color in (("6", "C3"), ("11", "C4"), ("116", "C5")):
         rows = evaluations("temperature", oracle="our", mle_epochs=epochs)
+        named, offset = {-1: "0.7"}, (6, -9)
+        if epochs == "6":
+            named, offset = {4: "0.83: NLL 8.61", -1: "0.7"}, (-6, 3)
         label = f"MLE of {epochs} epochs, sampled at temperatures from 1 to 0.7"
-        draw(label, rows, f"{color}x:", {-1: "0.7"})
+        draw(label, rows, f"{color}x:", named, offset)
     axes.plot(*RANDOM["our"].values(), "k*", markersize=10, label="uniformly random tokens")
-    axes.set(xlim=(2, 4.1), ylim=(1.7, 4.8), title="our oracle, seed 88; best is below, left")
+    axes.set(xlim=(1.85, 4.1), ylim=(1.7, 4.8), title="our oracle, seed 88; best is below, left")
     axes.set_xlabel(
         "KL(generator ‖ oracle), nats per token: what it writes and the oracle would not"
     )
-    axes.set_ylabel("KL(oracle ‖ generator): what the oracle writes and it would not")
+    axes.set_ylabel(
+        "KL(oracle ‖ generator), nats per token: what the oracle writes and it would not"
+    )
     axes.legend(fontsize="small", loc="upper left")
     save(figure, ".images/trade-off.png")
 

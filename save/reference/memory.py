@@ -122,8 +122,8 @@ def print_tables(rows):
     """What is taken for real, and the AUCs, after some of the sets; means over the seeds."""
     sets = [1, 5, 10, 20, 50]
     tables = {
-        "taken for real: learned / unseen / generated": COLUMNS[4:7],
-        "AUC against the generated: learned / unseen": COLUMNS[7:],
+        "taken for real: trained on / unseen / generated": COLUMNS[4:7],
+        "AUC against the generated: trained on / unseen": COLUMNS[7:],
     }
     for title, names in tables.items():
         print(f"| {title}, after set | {' | '.join(map(str, sets))} |")
@@ -137,7 +137,7 @@ def print_tables(rows):
                 cells.append(" / ".join(f"{mean:.2f}" for mean in means))
             if same:
                 seeds = len({row["seed"] for row in same})
-                print(f"| {cnn} CNN, {real}, seeds: {seeds} | {' | '.join(cells)} |")
+                print(f"| {cnn} CNN, {real} ({seeds} seed) | {' | '.join(cells)} |")
         print()
 
 
