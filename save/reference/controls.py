@@ -400,6 +400,7 @@ def print_further(rows):
 
 def draw(rows):
     """The change of three measures from the end of MLE, and one distance against entropy."""
+    from draw import save
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.6), layout="constrained")
@@ -430,7 +431,7 @@ def draw(rows):
         panels[3].invert_xaxis()
     handles = dict(zip(*grid[0, 0].get_legend_handles_labels()[::-1]))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
-    figure.savefig(".images/controls.png", dpi=100, metadata={"Software": None})
+    save(figure, ".images/controls.png")
 
 
 def main():

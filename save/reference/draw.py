@@ -5,12 +5,14 @@ python save/reference/draw.py LOG ...     draws these experiment logs in one pic
 """
 
 import csv
+import io
 import math
 import statistics
 import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 HERE = Path(__file__).parent
 EPOCHS = (20, 50, 100, 150, 199)
@@ -142,8 +144,11 @@ def plot(axes, curves, end=120, **style):
 
 
 def save(figure, path):
+    """Save a figure in 128 colours, which takes a third of the bytes."""
+    data = io.BytesIO()
+    figure.savefig(data, dpi=100, format="png")
     try:
-        figure.savefig(path, dpi=100, metadata={"Software": None})
+        Image.open(data).convert("RGB").quantize(128).save(path, optimize=True)
     except OSError as error:
         sys.exit(f"{path}: cannot be written: {error.strerror}")
     print(f"{path} is drawn", file=sys.stderr)
