@@ -11,7 +11,7 @@ from generator import Adam, Fixed
 # isort: split
 import tensorflow as tf
 
-# On a GPU launching small kernels would take most of a step; on a CPU XLA takes 1.7 times as long.
+# On a GPU launching small kernels would take most of a step; on a CPU XLA takes a third longer.
 COMPILED = bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -105,7 +105,7 @@ class Discriminator(Fixed):
     def prob_real(self, x):
         """Probability that each sequence is real, without dropout: x int [N, T] -> float32 [N]."""
         x = check_tokens(x, (None, self.sequence_length), self.vocab_size)
-        # In pieces, for the memory: pieces of 128 take 1.1 times as long, of 1,024 as long.
+        # In pieces, for the memory: pieces of 128 take 1.1 times as long, larger ones as long.
         parts = [self._prob_real(piece) for piece in pieces(x, 512)]
         return tf.concat(parts, axis=0)
 
@@ -247,8 +247,8 @@ def repeated(first, second, start):
 def convolve_and_max(e, w):
     """Largest value over time of a valid convolution: e [B, T, E], w [f, E, 1, n] -> [B, n].
 
-    Positions that share the maximum share its gradient. Writing the windows out saves 6 % of a
-    training step: the gradient of tf.nn.conv1d is slow for wide filters.
+    Positions that share the maximum share its gradient. Writing the windows out saves some 5 % of
+    a training step on two cores: the gradient of tf.nn.conv1d is slow for wide filters.
     """
     f, emb, _, n = w.shape
     places = e.shape[1] - f + 1

@@ -116,7 +116,7 @@ OUTPUTS = [
     CHECKPOINT_FILE,
 ]
 
-STEPS_A_CALL = 26  # discriminator steps in one call: a second on two cores, so that Ctrl-C works
+STEPS_A_CALL = 26  # discriminator steps a call, two seconds on two cores: Ctrl-C waits for it
 ACCURACY_BATCHES = 20  # batches of a set on which dis_accuracy is measured
 SAVE_EVERY = 60  # seconds, at least, between two checkpoints of a stage
 BAR = {"disable": None, "dynamic_ncols": True}  # progress bars; None: only in a terminal
