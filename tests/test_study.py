@@ -29,9 +29,9 @@ def folder(finished, tmp_path):
 
 def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed(folder):
     printed = []
-    for script in ("texts.py", "draw.py", "memory.py", "controls.py"):
+    for script in ("texts.py", "draw.py", "memory.py", "full.py", "controls.py"):
         printed += run(folder, script)[0].strip().replace("|  |", "| |").split("\n\n")
-    assert len(list((folder / ".images").glob("*.png"))) == 4
+    assert len(list((folder / ".images").glob("*.png"))) == 5
     readme, study = "\n".join(experiment.README), (REFERENCE / "README.md").read_text("utf-8")
     *tables, further = printed
     assert len(tables) == 8
@@ -79,6 +79,30 @@ def test_controls_compare_the_seeds_that_both_have_at_their_end_and_at_equal_ent
             for condition, way in ways.items() for x in way]  # fmt: skip
     found = controls["at_equal_entropy"](rows, "MLE 6", "kl", [1])
     assert found == pytest.approx([-2])  # at an entropy of 6, the mean of the last three of D
+
+
+def test_mean_rewards_are_those_of_the_same_epoch_of_another_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(REFERENCE)
+    monkeypatch.chdir(tmp_path)
+    full, x = runpy.run_path(str(REFERENCE / "full.py")), np.zeros([3, 4], np.int32)
+    theirs, ours = tmp_path / "theirs.csv", tmp_path / "save/metrics.csv"
+    theirs.write_text("epoch,reward_mean\n0,\n0,0.5\n2,0.25\n")
+    rollout = full["recorded"](theirs)(Generator(7, 3, 5, 4), 0.0)
+    found = [rollout.get_reward(x, 1, None)]
+    ours.parent.mkdir()
+    rows = ["stage,epoch,pg_loss", "mle,0,", "adversarial,0,1", "adversarial,0,"]
+    for epoch in (1, 2, 3):
+        ours.write_text("\n".join(rows))
+        found.append(rollout.get_reward(x, 1, None))
+        rows.append(f"adversarial,{epoch},-1")
+    expected = np.float32([0.5, 0.5, 0.25, 0.25])[:, None, None] * np.ones([4, 3, 4])
+    np.testing.assert_array_equal(found, expected)
+
+    monkeypatch.setitem(full["changes"].__globals__, "HERE", tmp_path)
+    rows = ["stage,epoch,nll_oracle,nll_test", "mle,0,9,8", "mle,5,7,6", "adversarial,0,,"]
+    (tmp_path / "run.csv").write_text("\n".join([*rows, "adversarial,0,4,7", "adversarial,5,3,9"]))
+    none = {"nll_oracle": {0: -3, 5: -4}, "kl_generator_oracle": {}}
+    assert full["changes"]("run") == none | {"kl_oracle_generator": {0: 1, 5: 3}}
 
 
 def test_mle_at_a_bleu_lies_between_two_temperatures():

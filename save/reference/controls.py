@@ -2,12 +2,11 @@
 
 python save/reference/controls.py 1 2 3            runs these seeds, but for what controls.csv has
 python save/reference/controls.py                  prints the tables and draws controls.png
-python save/reference/controls.py full ORACLE 1    runs P at full size, with an oracle's file
 
 From the project's root. The size is that of the README's trial. Each seed has one MLE and one
 pre-training of the discriminator; from that same state each condition goes on for 16 adversarial
 epochs. A condition's rows are appended when its run is at its end. It can be stopped at any time;
-what it has not appended yet, it runs again. At full size it goes on with its run, in save/full/.
+what it has not appended yet, it runs again.
 """
 
 import csv
@@ -101,6 +100,7 @@ PLAN = [  # start, conditions that go on from it, seeds that have them; what dec
     ("MLE 6, small steps", ["Dc", "Pc", "more MLE"], range(1, 11)),
     ("MLE at 0.001", [], range(1, 4)),
 ]
+DRAWN = ["MLE 26", "MLE 6"]  # in the picture; of the other starts the last three epochs count
 MEASURES = {
     "kl_generator_oracle": "KL(generator ‖ oracle)",
     "kl_oracle_generator": "KL(oracle ‖ generator)",
@@ -141,9 +141,10 @@ T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
 ]  # fmt: skip
 
 
-def controlled(condition, notes):
+def controlled(condition, notes, evaluate_from=0):
     """A Rollout whose rewards the condition changes. It notes their mean before that, and the norm
-    of the gradient, before it is clipped, after it."""
+    of the gradient, before it is clipped, after it. From so many steps on each epoch is evaluated,
+    which does not change a run."""
     import tensorflow as tf
 
     import sequence_gan
@@ -158,7 +159,7 @@ def controlled(condition, notes):
                 vars(generator)["reinforce_step"] = more_mle(generator)
 
         def get_reward(self, x, rollout_num, score):
-            sequence_gan.EVAL_EVERY = 1  # from here on; it does not change a run
+            sequence_gan.EVAL_EVERY = 1 if len(notes) >= evaluate_from else 100
             found = super().get_reward(x, rollout_num, score)
             rewards = np.float32(CONDITIONS[condition](found, new_order(x)))
             norm = self.generator.gradients(tf.constant(x), tf.constant(rewards))[2]
@@ -214,10 +215,9 @@ def run(folder, **names):
     vars(sequence_gan).update(names)
     sequence_gan.main()
     epochs = {}  # all that is measured in an epoch, its set included
-    with open("save/metrics.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            epoch = epochs.setdefault((row["stage"], row["epoch"]), {})
-            epoch |= {name: value for name, value in row.items() if value}
+    for row in read(Path("save/metrics.csv")):
+        epoch = epochs.setdefault((row["stage"], row["epoch"]), {})
+        epoch |= {name: value for name, value in row.items() if value}
     return [row for row in epochs.values() if "nll_oracle" in row]
 
 
@@ -243,13 +243,14 @@ def run_seed(seed, start, conditions):
     usual = {"GEN_ADVERSARIAL_LEARNING_RATE": None, "G_STEPS": 1, "ROLLOUT_NUM": 16}
     usual |= {"GEN_LEARNING_RATE": 0.01}
     constants = TRIAL | usual | STARTS[start] | {"SEED": seed}
+    steps = constants["G_STEPS"]
     labelled_batches = sequence_gan.labelled_batches
     if start.endswith("new"):
         oracle = sequence_gan.make_data(vars(sequence_gan) | constants)
         sequence_gan.labelled_batches = with_new_sequences(oracle)
     folder = ROOT / "save/controls" / f"{start}, seed {seed}"
     if not folder.exists():
-        begun = folder.with_suffix(".begun")
+        begun = folder.with_name(f"{folder.name}, begun")
         rows = run(begun, Rollout=Rollout, TOTAL_BATCH=0, **constants)
         if "MLE" not in done:
             append(rows, start=start, seed=seed, condition="MLE")
@@ -259,27 +260,21 @@ def run_seed(seed, start, conditions):
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(folder / "save", copy / "save")
         notes = []
-        rows = run(copy, Rollout=controlled(condition, notes), **constants | {"TOTAL_BATCH": 16})
+        rollout = controlled(condition, notes, 0 if start in DRAWN else 13 * steps)
+        rows = run(copy, Rollout=rollout, **constants | {"TOTAL_BATCH": 16})
         rows = [row for row in rows if row["stage"] == "adversarial"]
-        last_of_epoch = notes[constants["G_STEPS"] - 1 :: constants["G_STEPS"]]
-        rows = [row | note for row, note in zip(rows, last_of_epoch, strict=True)]
+        rows = [row | notes[(int(row["epoch"]) + 1) * steps - 1] for row in rows]
         append(rows, start=start, seed=seed, condition=condition)
         os.chdir(folder)
         shutil.rmtree(copy)
     sequence_gan.labelled_batches = labelled_batches
 
 
-def run_full_size(oracle, seed):
-    """Run the whole experiment with shuffled rewards, or go on with it."""
-    folder = ROOT / "save/full" / f"{oracle.stem}, seed {seed}"
-    run(folder, TARGET_FILE=str(oracle), SEED=seed, Rollout=controlled("P", []))
-
-
-def read():
-    """The rows of controls.csv."""
-    if not RESULTS.exists():
+def read(path=RESULTS):
+    """The rows of a csv file; none if there is no such file."""
+    if not path.exists():
         return []
-    with open(RESULTS, newline="") as file:
+    with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -380,7 +375,7 @@ def print_further(rows):
     fresh = [row for row in rows if int(row["seed"]) >= 10]  # the others had been seen before
     d, p = in_pairs(fresh, "MLE 26", ["D", "P"], "kl_generator_oracle")
     print(f"Of seeds 10 to 20 alone, 26 epochs, KL(generator ‖ oracle): {shown(p - d)}")
-    for start, name in itertools.product(("MLE 26", "MLE 6"), list(MEASURES)[:2]):
+    for start, name in itertools.product(DRAWN, list(MEASURES)[:2]):
         difference = at_equal_entropy(rows, start, name, range(1, 21))
         print(f"At equal entropy, {BEGINNINGS[start]}, {MEASURES[name]}: {shown(difference)}")
     for name in ("kl_generator_oracle", "nll_oracle"):
@@ -406,7 +401,7 @@ def draw(rows):
     figure = Figure(figsize=(12, 6.6), layout="constrained")
     grid = figure.subplots(2, 4)
     names = ["nll_oracle", "kl_generator_oracle", "kl_oracle_generator"]
-    for panels, start in zip(grid, ("MLE 26", "MLE 6")):
+    for panels, start in zip(grid, DRAWN):
         for color, condition in enumerate(["D", "P", "M", "Dc", "Pc"]):
             seeds = outcomes(rows, start, condition, "entropy")
             if len(seeds) < 3:
@@ -436,8 +431,6 @@ def draw(rows):
 
 def main():
     sys.path.insert(0, str(ROOT))
-    if sys.argv[1:2] == ["full"]:
-        return run_full_size(Path(sys.argv[2]).resolve(), int(sys.argv[3]))
     seeds = [int(argument) for argument in sys.argv[1:]]
     if not set(seeds) <= set(range(1, 21)):
         sys.exit(f"controls.py: expected seeds from 1 to 20, found {seeds}")
