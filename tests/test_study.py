@@ -86,23 +86,32 @@ def test_mean_rewards_are_those_of_the_same_epoch_of_another_run(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     full, x = runpy.run_path(str(REFERENCE / "full.py")), np.zeros([3, 4], np.int32)
     theirs, ours = tmp_path / "theirs.csv", tmp_path / "save/metrics.csv"
-    theirs.write_text("epoch,reward_mean\n0,\n0,0.5\n2,0.25\n")
+    theirs.write_text("epoch,reward_mean\n0,\n0,0.5\n1,0.75\n2,0.25\n")
+    for name, value in (("TOTAL_BATCH", 3), ("EVAL_EVERY", 5)):
+        monkeypatch.setattr(f"sequence_gan.{name}", value)
     rollout = full["recorded"](theirs)(Generator(7, 3, 5, 4), 0.0)
     found = [rollout.get_reward(x, 1, None)]
     ours.parent.mkdir()
     rows = ["stage,epoch,pg_loss", "mle,0,", "adversarial,0,1", "adversarial,0,"]
-    for epoch in (1, 2, 3):
+    for epoch in (1, 2):
         ours.write_text("\n".join(rows))
         found.append(rollout.get_reward(x, 1, None))
         rows.append(f"adversarial,{epoch},-1")
-    expected = np.float32([0.5, 0.5, 0.25, 0.25])[:, None, None] * np.ones([4, 3, 4])
+    expected = np.float32([0.5, 0.75, 0.25])[:, None, None] * np.ones([3, 3, 4])
     np.testing.assert_array_equal(found, expected)
+    monkeypatch.setattr("sequence_gan.TOTAL_BATCH", 4)
+    with pytest.raises(SystemExit, match=r"theirs\.csv: expected metrics with a reward_mean for"):
+        full["recorded"](theirs)
 
-    monkeypatch.setitem(full["changes"].__globals__, "HERE", tmp_path)
-    rows = ["stage,epoch,nll_oracle,nll_test", "mle,0,9,8", "mle,5,7,6", "adversarial,0,,"]
-    (tmp_path / "run.csv").write_text("\n".join([*rows, "adversarial,0,4,7", "adversarial,5,3,9"]))
-    none = {"nll_oracle": {0: -3, 5: -4}, "kl_generator_oracle": {}}
-    assert full["changes"]("run") == none | {"kl_oracle_generator": {0: 1, 5: 3}}
+
+def test_changes_at_full_size_are_those_since_the_first_adversarial_epoch(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(REFERENCE)
+    changes = runpy.run_path(str(REFERENCE / "full.py"))["changes"]
+    monkeypatch.setitem(changes.__globals__, "HERE", tmp_path)
+    rows = ["stage,epoch,nll_oracle,nll_test", "mle,0,9,8", "adversarial,0,,", "adversarial,0,4,7"]
+    (tmp_path / "run.csv").write_text("\n".join([*rows, "adversarial,1,,", "adversarial,5,3,9"]))
+    none = {"nll_oracle": {0: 0, 5: -1}, "kl_generator_oracle": {}}
+    assert changes("run") == none | {"kl_oracle_generator": {0: 0, 5: 2}}
 
 
 def test_mle_at_a_bleu_lies_between_two_temperatures():

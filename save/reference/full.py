@@ -1,13 +1,16 @@
 """Does the discriminator teach the generator anything at the paper's size? From the project's root:
 
 python save/reference/full.py shuffled ORACLE SEED
-python save/reference/full.py mean ORACLE SEED METRICS
-python save/reference/full.py                             prints the table, draws full-size.png
+python save/reference/full.py one ORACLE SEED METRICS
+python save/reference/full.py                            prints the table, draws full-size.png
 
-ORACLE is an oracle's file. Both run the whole experiment. The first shuffles the rewards of each
-step over the sequences. The second has no discriminator: all rewards of an adversarial epoch are
-the mean reward that the epoch had in a run of SeqGAN, whose metrics.csv is METRICS. The same
-command goes on with a run, in save/full/.
+Both run the whole experiment, in save/full/, with an oracle's file. The first shuffles the rewards
+of each step over the sequences. The second has no discriminator, and takes an hour: in an epoch all
+tokens have one reward, the mean one that the epoch had in a run of SeqGAN, whose metrics.csv is
+METRICS. The same command resumes an interrupted run. What the table and the picture show are its
+metrics, copied here by the names in RUNS: mean-our-oracle.csv is of
+
+python save/reference/full.py one save/target_params.npz 88 save/reference/seqgan-our-oracle.csv
 """
 
 import sys
@@ -18,19 +21,19 @@ from controls import MEASURES, REWARDS, controlled, print_line, read, run
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
-RUNS = {  # {oracle and seed: {rewards: name of the metrics}}
-    "authors' oracle, seed 1": {
-        "D": "seqgan-authors-oracle-1",
-        "M": "mean-authors-oracle-1",
-    },
-    "our oracle, seed 88": {
-        "D": "seqgan-our-oracle",
-        "M": "mean-our-oracle",
-        "1": "constant-our-oracle",
-    },
+RUNS = {  # {oracle: [(seed, rewards, name of the metrics)]}
+    "authors' oracle": [
+        (1, "D", "seqgan-authors-oracle-1"),
+        (1, "one", "mean-authors-oracle-1"),
+        (88, "D", "seqgan-authors-oracle"),
+    ],
+    "our oracle": [
+        (88, "D", "seqgan-our-oracle"),
+        (88, "one", "mean-our-oracle"),
+    ],
 }
-LABELS = REWARDS | {"1": "a reward of 1"}
-COLORS = {"D": "C0", "P": "C1", "M": "C2", "1": "C5"}  # as in controls.png
+LABELS = {"D": REWARDS["D"], "P": REWARDS["P"], "one": "one reward for all tokens"}
+COLORS = {"D": "C0", "P": "C1", "one": "C6"}
 EPOCHS = {  # of the table
     "nll_oracle": [20, 50, 199],
     "kl_generator_oracle": [20, 50, 199],
@@ -40,42 +43,36 @@ EPOCHS = {  # of the table
 
 def recorded(metrics):
     """A Rollout whose rewards are, for all tokens, the mean reward that the same epoch had in the
-    run of these metrics, or the latest one before it that is known."""
+    run of these metrics. Each of the first twenty epochs is evaluated, and then each fifth."""
     import sequence_gan
     from rollout import Rollout
 
-    rows = [row for row in read(metrics) if row["reward_mean"]]
+    rows = [row for row in read(metrics) if row.get("reward_mean")]
     means = {int(row["epoch"]): float(row["reward_mean"]) for row in rows}
+    if set(means) != set(range(sequence_gan.TOTAL_BATCH)):
+        epochs = f"{sequence_gan.TOTAL_BATCH} adversarial epochs"
+        sys.exit(f"{metrics}: expected metrics with a reward_mean for each of {epochs}")
 
     class Recorded(Rollout):
         def get_reward(self, x, rollout_num, score):
             epoch = sum(bool(row.get("pg_loss")) for row in read(Path("save/metrics.csv")))
             sequence_gan.EVAL_EVERY = 1 if epoch < 20 else 5
-            latest = max(known for known in means if known <= epoch)
-            return np.full(x.shape, means[latest], np.float32)
+            return np.full(x.shape, means[epoch], np.float32)
 
     return Recorded
 
 
 def changes(name):
-    """{measure: {adversarial epoch: its change from the last evaluation of MLE}} of a run."""
-    rows = [row for row in read(HERE / f"{name}.csv") if row["nll_oracle"]]
+    """{measure: {adversarial epoch: its change since epoch 0, which follows one step}} of a run."""
+    rows = read(HERE / f"{name}.csv")
     found = {}
     for measure in EPOCHS:
         column = measure
         if measure == "kl_oracle_generator":
             column = "nll_test"  # they differ by the oracle's entropy, a constant
-        values = {"mle": {}, "adversarial": {}}
-        for row in rows:
-            if row.get(column):
-                values[row["stage"]][int(row["epoch"])] = float(row[column])
-        end = [*values["mle"].values()][-1:]
-        found[measure] = {epoch: value - end[0] for epoch, value in values["adversarial"].items()}
-    if name == "seqgan-our-oracle":  # its entropy was measured at five points only
-        begin, *points = read(HERE / "divergences.csv")
-        for row in points:
-            change = float(row["kl_generator_oracle"]) - float(begin["kl_generator_oracle"])
-            found["kl_generator_oracle"][int(row["adversarial_epochs"]) - 1] = change
+        rows_of_it = [r for r in rows if r["stage"] == "adversarial" and r.get(column)]
+        values = {int(row["epoch"]): float(row[column]) for row in rows_of_it}
+        found[measure] = {epoch: value - values[0] for epoch, value in values.items()}
     return found
 
 
@@ -83,59 +80,72 @@ def print_table():
     titles = [f"{MEASURES[name]}: {' / '.join(map(str, of))}" for name, of in EPOCHS.items()]
     print_line("rewards; change by epoch", *titles)
     print("|---" * (1 + len(EPOCHS)) + "|")
-    for where, runs in RUNS.items():
-        for rewards, name in runs.items():
+    for oracle, runs in RUNS.items():
+        for seed, rewards, name in runs:
             found = changes(name)
             cells = []
             for measure, epochs in EPOCHS.items():
                 shown = {epoch: f"{value:+.3f}" for epoch, value in found[measure].items()}
                 cells.append(" / ".join(shown.get(epoch, "n/a") for epoch in epochs))
-            print_line(f"{where}: {LABELS[rewards]}", *cells)
+            print_line(f"{oracle}, seed {seed}: {LABELS[rewards]}", *cells)
 
 
 def draw():
-    """The changes from epoch to epoch, and once more those of the first twenty."""
+    """The changes from epoch to epoch; of the last measure once more those to epoch 20."""
     from draw import save
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.6), layout="constrained")
     grid = figure.subplots(len(RUNS), 4)
-    for panels, (where, runs) in zip(grid, RUNS.items()):
-        for rewards, name in runs.items():
+    handles = {}
+    for panels, (oracle, runs) in zip(grid, RUNS.items()):
+        for seed, rewards, name in runs:
             found = changes(name)
+            style, label = {"color": COLORS[rewards], "markersize": 4}, LABELS[rewards]
+            if seed == runs[0][0]:
+                style["marker"] = "."
+            else:
+                style["linestyle"] = ":"
+                label += ", seed 88 on the authors' oracle"
             for axes, measure in zip(panels, [*EPOCHS, "kl_oracle_generator"]):
                 line = found[measure]
                 if axes is panels[3]:
                     line = {epoch: value for epoch, value in line.items() if epoch <= 20}
-                style = {"color": COLORS[rewards], "marker": ".", "markersize": 4}
-                axes.plot(line.keys(), line.values(), label=LABELS[rewards], **style)
-        panels[0].set_ylabel(f"{where}\nnats per token")
+                (handles[label],) = axes.plot(line.keys(), line.values(), **style)
+        panels[0].set_ylabel(f"{oracle}\nnats per token")
         for axes, measure in zip(panels, EPOCHS):
             axes.set_title(f"change of {MEASURES[measure]}", fontsize="medium")
         panels[3].set_title("the same, first epochs", fontsize="medium")
         for axes in panels:
-            axes.axhline(0, color="gray", linestyle="--", label="end of MLE")
+            axes.axhline(0, color="gray", linestyle="--", linewidth=1)
             axes.set_xlabel("adversarial epochs")
-    handles = {}
-    for axes in grid[:, 0]:
-        handles |= dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     save(figure, ".images/full-size.png")
 
 
 def main():
     sys.path.insert(0, str(ROOT))
-    if not sys.argv[1:]:
-        print_table()
-        return draw()
-    what, oracle, seed, *metrics = sys.argv[1:]
-    folder = ROOT / "save/full" / f"{Path(oracle).stem}, seed {seed}, {what}"
-    names = {"TARGET_FILE": str(Path(oracle).resolve()), "SEED": int(seed)}
-    if what == "shuffled":
-        names["Rollout"] = controlled("P", [])
-    else:
-        names |= {"Rollout": recorded(Path(*metrics)), "DIS_PRETRAIN_ROUNDS": 0, "D_STEPS": 0}
-    run(folder, **names)
+    match sys.argv[1:]:
+        case []:
+            print_table()
+            draw()
+        case ["shuffled", oracle, seed]:
+            run_full(oracle, seed, "shuffled", Rollout=controlled("P", []))
+        case ["one", oracle, seed, metrics]:
+            none = {"DIS_PRETRAIN_ROUNDS": 0, "D_STEPS": 0}
+            metrics = Path(metrics).resolve()
+            run_full(oracle, seed, f"one of {metrics.stem}", Rollout=recorded(metrics), **none)
+        case found:
+            sys.exit(f"full.py: expected one of the three commands at its top, found {found}")
+
+
+def run_full(oracle, seed, what, **names):
+    """Run the whole experiment with these names in place of its own."""
+    oracle = Path(oracle).resolve()
+    if not (oracle.is_file() and seed.isdecimal()):
+        sys.exit(f"full.py: expected an oracle's file and a seed, found {str(oracle)!r}, {seed!r}")
+    folder = ROOT / "save/full" / f"{oracle.stem}, seed {seed}, {what}"
+    run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **names)
 
 
 if __name__ == "__main__":
