@@ -364,14 +364,19 @@ def at_equal_entropy(rows, start, name, seeds):
 
 
 def print_further(rows):
-    """What the text says besides: comparisons of few seeds, fresh seeds, equal entropy, shares of
-    the fall, the trial."""
-    for start, (pair, label) in itertools.product(STARTS, PAIRS.items()):
+    """What the text says besides: changes and comparisons of few seeds, MLE at a rate of 0.001,
+    fresh seeds, equal entropy, shares of the fall, the trial."""
+    differences = {(condition, "MLE"): label for condition, label in REWARDS.items()} | PAIRS
+    for start, (pair, label) in itertools.product(STARTS, differences.items()):
         for name in list(MEASURES)[:2]:
             one, other = in_pairs(rows, start, pair, name)
-            if 0 < len(one) < 6:
+            if 0 < len(one) < 6 and pair != ("MLE", "MLE"):
                 found = shown(one - other) if len(one) > 1 else f"{(one - other)[0]:+.3f}"
                 print(f"{BEGINNINGS[start]}: {label}, {MEASURES[name]}, {len(one)} seeds: {found}")
+    slow = [row for row in rows if row["start"] == "MLE at 0.001"]
+    for seed, name in itertools.product(sorted({row["seed"] for row in slow}), list(MEASURES)[:2]):
+        nearest = min((float(row[name]), row["epoch"]) for row in slow if row["seed"] == seed)
+        print(f"MLE at 0.001, seed {seed}: lowest {MEASURES[name]} and its epoch: {nearest}")
     fresh = [row for row in rows if int(row["seed"]) >= 10]  # the others had been seen before
     d, p = in_pairs(fresh, "MLE 26", ["D", "P"], "kl_generator_oracle")
     print(f"Of seeds 10 to 20 alone, 26 epochs, KL(generator ‖ oracle): {shown(p - d)}")
