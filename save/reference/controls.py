@@ -373,6 +373,14 @@ def print_further(rows):
             if 0 < len(one) < 6 and pair != ("MLE", "MLE"):
                 found = shown(one - other) if len(one) > 1 else f"{(one - other)[0]:+.3f}"
                 print(f"{BEGINNINGS[start]}: {label}, {MEASURES[name]}, {len(one)} seeds: {found}")
+    for name in list(MEASURES)[:2]:
+        changes = []
+        for start in ("MLE 6, new", "MLE 6"):
+            mle, end = in_pairs(rows, start, ["MLE", "Dc"], name)
+            changes.append(end - mle)
+        new, same = changes  # of seeds 1, 2, 3 ... each
+        found = shown(new - same[: len(new)])
+        print(f"6 epochs: less their mean, new - same real sequences, {MEASURES[name]}: {found}")
     slow = [row for row in rows if row["start"] == "MLE at 0.001"]
     for seed, name in itertools.product(sorted({row["seed"] for row in slow}), list(MEASURES)[:2]):
         nearest = min((float(row[name]), row["epoch"]) for row in slow if row["seed"] == seed)

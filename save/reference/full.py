@@ -24,6 +24,7 @@ ROOT = HERE.parent.parent
 RUNS = {  # {oracle: [(seed, rewards, name of the metrics)]}
     "authors' oracle": [
         (1, "D", "seqgan-authors-oracle-1"),
+        (1, "P", "shuffled-authors-oracle-1"),
         (1, "one", "mean-authors-oracle-1"),
         (88, "D", "seqgan-authors-oracle"),
     ],
@@ -33,7 +34,7 @@ RUNS = {  # {oracle: [(seed, rewards, name of the metrics)]}
     ],
 }
 LABELS = {"D": REWARDS["D"], "P": REWARDS["P"], "one": "one reward for all tokens"}
-COLORS = {"D": "C0", "P": "C1", "one": "C6"}
+COLORS = {"D": "C0", "P": "k", "one": "C6"}
 EPOCHS = {  # of the table
     "nll_oracle": [20, 50, 199],
     "kl_generator_oracle": [20, 50, 199],
@@ -87,7 +88,8 @@ def print_table():
             for measure, epochs in EPOCHS.items():
                 shown = {epoch: f"{value:+.3f}" for epoch, value in found[measure].items()}
                 cells.append(" / ".join(shown.get(epoch, "n/a") for epoch in epochs))
-            print_line(f"{oracle}, seed {seed}: {LABELS[rewards]}", *cells)
+            if rewards != "P":  # which was run for a few epochs only
+                print_line(f"{oracle}, seed {seed}: {LABELS[rewards]}", *cells)
 
 
 def draw():
