@@ -8,6 +8,7 @@ import experiment
 import numpy as np
 import pytest
 
+import sequence_gan
 from generator import Generator
 
 REFERENCE = experiment.ROOT / "save/reference"
@@ -91,6 +92,7 @@ def test_mean_rewards_are_those_of_the_same_epoch_of_another_run(tmp_path, monke
         monkeypatch.setattr(f"sequence_gan.{name}", value)
     rollout = full["recorded"](theirs)(Generator(7, 3, 5, 4), 0.0)
     found = [rollout.get_reward(x, 1, None)]
+    assert sequence_gan.EVAL_EVERY == 1
     ours.parent.mkdir()
     rows = ["stage,epoch,pg_loss", "mle,0,", "adversarial,0,1", "adversarial,0,"]
     for epoch in (1, 2):
@@ -108,7 +110,7 @@ def test_changes_at_full_size_are_those_since_the_first_adversarial_epoch(tmp_pa
     monkeypatch.syspath_prepend(REFERENCE)
     changes = runpy.run_path(str(REFERENCE / "full.py"))["changes"]
     monkeypatch.setitem(changes.__globals__, "HERE", tmp_path)
-    rows = ["stage,epoch,nll_oracle,nll_test", "mle,0,9,8", "adversarial,0,,", "adversarial,0,4,7"]
+    rows = ["stage,epoch,nll_oracle,nll_test", "mle,1,9,8", "adversarial,0,,", "adversarial,0,4,7"]
     (tmp_path / "run.csv").write_text("\n".join([*rows, "adversarial,1,,", "adversarial,5,3,9"]))
     none = {"nll_oracle": {0: 0, 5: -1}, "kl_generator_oracle": {}}
     assert changes("run") == none | {"kl_oracle_generator": {0: 0, 5: 2}}

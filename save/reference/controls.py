@@ -372,7 +372,7 @@ def print_further(rows):
             one, other = in_pairs(rows, start, pair, name)
             if 0 < len(one) < 6 and pair != ("MLE", "MLE"):
                 found = shown(one - other) if len(one) > 1 else f"{(one - other)[0]:+.3f}"
-                print(f"{BEGINNINGS[start]}: {label}, {MEASURES[name]}, {len(one)} seeds: {found}")
+                print(f"{BEGINNINGS[start]}: {label}, {MEASURES[name]}, of {len(one)}: {found}")
     for name in list(MEASURES)[:2]:
         changes = []
         for start in ("MLE 6, new", "MLE 6"):

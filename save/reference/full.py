@@ -5,10 +5,10 @@ python save/reference/full.py one ORACLE SEED METRICS
 python save/reference/full.py                            prints the table, draws full-size.png
 
 Both run the whole experiment, in save/full/, with an oracle's file. The first shuffles the rewards
-of each step over the sequences. The second has no discriminator, and takes an hour: in an epoch all
-tokens have one reward, the mean one that the epoch had in a run of SeqGAN, whose metrics.csv is
-METRICS. The same command resumes an interrupted run. What the table and the picture show are its
-metrics, copied here by the names in RUNS: mean-our-oracle.csv is of
+of each step over the sequences. The second has no discriminator, and takes an hour of one core: in
+an epoch all tokens have one reward, the mean one that the epoch had in a run of SeqGAN, whose
+metrics.csv is METRICS. The same command resumes an interrupted run. The table and the picture are
+of metrics that were copied here, under the names in RUNS. mean-our-oracle.csv is of
 
 python save/reference/full.py one save/target_params.npz 88 save/reference/seqgan-our-oracle.csv
 """
