@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from os import rename
 
 import experiment
@@ -75,8 +76,7 @@ REPORTS = [  # text, test text, what is said of it; None: nothing but its size
     ([f"{line} {line}" for line in LINES], None, "60 lines are cut, 0% is padding. SEQ_LENGTH = 8"),
     ([f"2 {line}" for line in LINES], None, "54 lines begin with '2': a mark or padding? Leave"),
     ([f"{line} ." for line in LINES], None, "54 lines end with '.': a mark or padding? Leave"),
-    ([*LINES[:40], *["a 0 0"] * 15, *["0 a"] * 5], LINES[0], "15 lines end with '0': a mark or"),
-    ([*LINES[:40], *["0 0 a"] * 15], LINES[0], "15 lines begin with '0': a mark or padding? Leave"),
+    ([*LINES[:40], *["a 0 0"] * 15], LINES[0], "15 lines end with '0': a mark or padding? Leave"),
     (["one"] * 10, "one", "0 lines are cut, 67% is padding. SEQ_LENGTH = 1 holds the longest"),
 ]
 
@@ -113,12 +113,13 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
         write_file(path, "1 2 3\n")
     assert order == [6, "replaced"]
 
-    def full(source, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match=r"x\.txt: cannot be written: No space"):
-        write_file(path, "4 5 6\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, before[1]))  # a disk that is full after 3 bytes
+    try:
+        with pytest.raises(OSError, match=r"x\.txt: cannot be written: File too large$"):
+            write_file(path, "4 5 6\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == b"1 2 3\n" and list(tmp_path.iterdir()) == [path]
 
 

@@ -146,26 +146,19 @@ def test_what_can_be_set_acts_and_what_cannot_act_cannot_be_set(params):
 
 WRONG_SHAPE = reference.lstm_params(V, E, H)
 WRONG_SHAPE[5] = WRONG_SHAPE[5].T[:2]
-NAN = float("nan")
 BAD_CALLS = [
     (lambda g: make_lstm(sequence_length=0), "sequence_length: expected a whole number from 1"),
     (lambda g: make_lstm(words=WORDS[1:]), "words: expected 7 of them, <end> and"),
     (lambda g: make_lstm(words=[*WORDS[:6], "a"]), "words: expected different ones without blanks"),
-    (lambda g: make_lstm(words=[*WORDS[:6], "e f"]), "words: expected different ones without"),
-    (lambda g: g.set_params(WRONG_SHAPE[:14]), "expected the 15 arrays ['embeddings', 'Wi', "),
     (lambda g: g.set_params(WRONG_SHAPE), "Uf: expected shape"),
     (lambda g: g.sample(0), "num: expected a whole number from 1"),
     (lambda g: g.sample(3, [[1], [2]]), "prefix: expected integers of shape (3, None), found"),
     (lambda g: g.sample(2, [[1], [2, 3]]), "prefix: expected rows of one length, found several"),
-    (lambda g: g.sample(1, 3), "prefix: expected integers of shape (None,), found int64 ()"),
     (lambda g: g.sample(1, None), "prefix: expected integers of shape (None,), found object"),
-    (lambda g: g.sample(1, [V]), "prefix: expected integers from 0 to 6, found 7"),
     (lambda g: g.sample(1, temperature=0), "temperature: expected a number from 1e-06"),
-    (lambda g: g.pretrain_step([[V] * T]), "x: expected integers from 0 to 6, found 7"),
     (lambda g: g.log_prob([[2**32] * T]), "x: expected integers from 0 to 6, found 4294967296"),
     (lambda g: g.log_prob([[0.0] * T]), "x: expected integers of shape (None, 5), found float64"),
     (lambda g: g.reinforce_step(some_tokens(3), np.ones(3)), "rewards: expected shape (3, 5)"),
-    (lambda g: g.reinforce_step([[0] * T], [[NAN] * T]), "rewards: expected finite floating-point"),
     (lambda g: g.reinforce_step([[0] * T], [[1e300] * T]), "rewards: expected finite floating-"),
 ]
 

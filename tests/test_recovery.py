@@ -1,7 +1,6 @@
 """What stops a run, and how it goes on: real processes, killed and started again."""
 
 import json
-import resource
 import shutil
 import signal
 import time
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 import sequence_gan
-from dataloader import InputError, WriteError
+from dataloader import InputError
 
 # For a process that Ctrl-C ends: a shell's background jobs ignore it.
 LISTEN = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
@@ -63,27 +62,17 @@ NOW |= {"content of TARGET_FILE": "abc"}
 FIXED = [name for name in sequence_gan.CONSTANTS if name not in ("TOTAL_BATCH", "EVAL_EVERY")]
 STARTS = [  # done, finished, what has changed -> whether it is resumed, or the refusal
     (2, False, {}, True),
-    (3, False, {}, True),  # killed between its last epoch and its end
-    (3, True, {}, False),
     (2, False, {"TOTAL_BATCH": 9}, True),
     (3, True, {"TOTAL_BATCH": 9}, True),
-    (1, False, {"TOTAL_BATCH": 2}, True),
-    (3, True, {"TOTAL_BATCH": 2}, False),
     (3, True, {"TOTAL_BATCH": 9, "SEED": 1}, False),
     (0, False, {"TOTAL_BATCH": 0}, True),  # in MLE: without adversarial training after all
     (2, False, {"EVAL_EVERY": 1}, True),  # looking does not change a run
-    (3, True, {"EVAL_EVERY": 1}, False),
-    (3, True, {"EVAL_EVERY": 1, "TOTAL_BATCH": 9}, True),
     (3, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; put it back to resume, or delete"),
-    (0, False, {"TOTAL_BATCH": 9, "SEED": 89}, "SEED was 88, is 89, TOTAL_BATCH was 3, is 9; put"),
     (0, False, {"content of TARGET_FILE": "new"}, "TARGET_FILE was 'abc', is 'new'; put it back"),
     (0, False, {"NEW": 2}, "NEW was None, is 2; put"),  # a constant that is new
     (2, False, {"INITIAL_GENERATOR": None, "content of INITIAL_GENERATOR": None}, True),
     (2, False, {"content of INITIAL_GENERATOR": None}, True),  # the file is gone
     (2, False, {"INITIAL_GENERATOR": "typo", "content of INITIAL_GENERATOR": None}, "INITIAL_GEN"),
-    (3, True, {"INITIAL_GENERATOR": None, "content of INITIAL_GENERATOR": None}, False),
-    (3, True, {"content of INITIAL_GENERATOR": None, "TOTAL_BATCH": 9}, True),
-    (2, False, {"content of INITIAL_GENERATOR": "new"}, "INITIAL_GENERATOR was 'def', is 'new'"),
     *((2, False, {name: "other"}, f"{name} was .*, is 'other'; put it back") for name in FIXED),
 ]
 
@@ -123,14 +112,9 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     row = record["rows"][0]
     for wrong in (
         {"log": 1}, {"log": "\ud800"}, {"finished": 0}, {"seconds": float("nan")}, {"words": [1]},
-        {"done": {"mle": ""}}, {"done": {"mle": -1}}, {"done": {"mle": True}},
-        {"rows": [1]}, {"rows": [{}]}, {"rows": [row | {"epoch": "1"}]},
-        {"rows": [row | {"nll_test": None}]},
+        {"done": {"mle": -1}}, {"rows": [{}]}, {"rows": [row | {"nll_test": None}]},
     ):  # fmt: skip
         np.savez(path, **arrays | {"record": json.dumps(record | wrong)})
-        experiment.assert_refused(unread, unfinished, monkeypatch)
-    for text in ("{}", "[]", "7"):
-        np.savez(path, **arrays | {"record": text})
         experiment.assert_refused(unread, unfinished, monkeypatch)
     np.savez(path, **arrays | {"record": np.array([None])})  # a pickle, which could run code
     experiment.assert_refused(unread, unfinished, monkeypatch)
@@ -139,9 +123,7 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     experiment.assert_refused(f"{unread[:-2]}generator/bi is not", unfinished, monkeypatch)
     for wrong in ({"more": np.ones(3)}, {"generator/bi": bias[1:]}, {"generator/bi": 1j * bias}):
         np.savez(path, **arrays | wrong)
-        experiment.assert_refused(
-            "save/checkpoint.npz: expected the state of", unfinished, monkeypatch
-        )
+        experiment.assert_refused("save/checkpoint.npz: expected", unfinished, monkeypatch)
     assert experiment.log(unfinished) == log
 
 
@@ -181,19 +163,3 @@ def test_a_discriminator_of_keras_layers_is_resumed_to_the_byte(tmp_path, monkey
         resumed = "resumed after mle 1, discriminator 2" in capsys.readouterr().out
         assert resumed == (folder is folders[0])
     assert experiment.outputs(folders[0]) == experiment.outputs(folders[1])
-
-
-def test_a_full_disk_ends_the_run_and_leaves_log_and_checkpoint(unfinished, monkeypatch):
-    log, path = experiment.log(unfinished), unfinished / "save/checkpoint.npz"
-    newest = path.read_bytes()
-    experiment.set_constants(unfinished, monkeypatch)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Sequences and logs fit, the next checkpoint does not.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(newest) // 2, before[1]))
-    try:
-        with pytest.raises(WriteError, match=r"^save/.*: cannot be written: File too large$"):
-            sequence_gan.main()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert experiment.log(unfinished).startswith(log)
-    assert path.read_bytes() == newest

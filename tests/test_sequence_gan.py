@@ -1,7 +1,6 @@
 """The driver: whole experiments at small sizes."""
 
 import collections
-import json
 import os
 import re
 import subprocess
@@ -27,14 +26,6 @@ def test_the_log_has_its_form_to_the_byte(finished):
     assert re.fullmatch(expected, (finished / "save/experiment-log.txt").read_bytes())
 
 
-def test_a_run_leaves_whole_batches_and_its_settings(finished):
-    for name in ("real_data.txt", "generator_sample.txt", "eval_file.txt"):
-        x = np.loadtxt(finished / "save" / name, int)
-        assert x.shape == (96, 6) and x.min() >= 0 and x.max() < 30
-    settings = json.loads((finished / "save/settings.json").read_text())
-    assert settings.items() >= experiment.SMALL.items() and settings["SEED"] == 88
-
-
 def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
     rows = experiment.metrics(finished)
     assert [(row["stage"], row["epoch"]) for row in rows] == (
@@ -50,6 +41,7 @@ def test_metrics_have_a_row_for_every_epoch_evaluation_and_set(finished):
     for row in played:  # the loss is a sum of rewards times -log p, 96 of them
         reward, loss = float(row["reward_mean"]), float(row["pg_loss"])
         assert 0 < reward < 1 and 2.5 < loss / 96 / reward < 3.8
+    assert float(evaluated[1]["nll_test"]) < float(evaluated[0]["nll_test"]) - 0.05  # by MLE
 
     x = np.loadtxt(finished / "save/eval_file.txt", int)  # entropy is the NLL of what is judged
     params, _ = read_model(finished / "save/generator.npz")
@@ -63,19 +55,14 @@ BATCHES = "BATCH_SIZE, DIS_BATCH_SIZE: expected at most"
 BAD = [  # the driver's own, and one of each class, whose argument gets the constant's name
     ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
     ({"ROLLOUT_NUM": 0}, "ROLLOUT_NUM: expected a whole number from 1"),
-    ({"BATCH_SIZE": 1, "GENERATED_NUM": 1}, "GENERATED_NUM: expected a whole number from 2"),
     ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     ({"DIS_NUM_FILTERS": [8, 8]}, "the discriminator, DIS_...: num_filters: expected integers of"),
     ({"GEN_LEARNING_RATE": 1e10}, "the generator, GEN_...: learning_rate: expected a number from"),
     ({"ROLLOUT_UPDATE_RATE": 1.5}, "the rollout policy, ROLLOUT_...: update_rate: expected a"),
-    ({"VOCAB_SIZE": 30.0}, "VOCAB_SIZE: expected a whole number from 2 to 10000000, found 30.0"),
     ({"DIS_BATCH_SIZE": 193}, f"{BATCHES} 96 and 192 for 96 real sequences and GENERATED_NUM = 1"),
     ({"EMB_DIM": 7}, "save/target_params.npz: expected an oracle with VOCAB_SIZE, EMB_DIM, HIDDEN"),
     ({"TARGET_FILE": "none.npz"}, f"TARGET_FILE: {NO_FILE} 'none.npz', sought in /"),
     ({"INITIAL_GENERATOR": "link.npz"}, f"INITIAL_GENERATOR: {NO_FILE} 'link.npz'"),
-    ({"TEST_FILE": "text.txt"}, f"TEXT_FILE: {NO_FILE} None"),
-    ({"TEXT_FILE": 5}, f"TEXT_FILE: {NO_FILE} 5"),
-    (TEXT | {"TEST_FILE": "none.txt"}, f"TEST_FILE: {NO_FILE} 'none.txt'"),
     (TEXT | {"BATCH_SIZE": 64}, f"{BATCHES} 54 and 108 for 54 real sequences and GENERATED_NUM"),
 ]
 
@@ -118,10 +105,8 @@ def run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [float("nan"), 1e11, 11 * np.log(30)])
 def test_a_measure_that_is_no_number_or_far_too_large_ends_the_run(run, value):
     run.measure("mle", 0, nll_test=3 * np.log(30))
-    advice = "Lower GEN_LEARNING_RATE and delete save/checkpoint.npz to start afresh"
-    with pytest.raises(
-        sequence_gan.DivergenceError, match=f"nll_test of mle epoch 0 is .* {advice}"
-    ):
+    message = "nll_test of mle epoch 0 is .* Lower GEN_LEARNING_RATE and delete save/checkpoint.npz"
+    with pytest.raises(sequence_gan.DivergenceError, match=message):
         run.measure("mle", 0, nll_test=value)
     with pytest.raises(sequence_gan.DivergenceError, match="DIS_LEARNING_RATE"):
         run.measure("discriminator", 0, dis_loss=float("inf"))
@@ -421,22 +406,12 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
 def test_an_initial_generator_that_does_not_fit_is_named(tmp_path, monkeypatch):
     folder = experiment.make(tmp_path)
     experiment.write_text(folder / "text.txt")
-    (folder / "colours.txt").write_text("red blue red\n" * 60)
-    colours = TEXT | {"TEXT_FILE": "colours.txt"}
     words = "<end> <unknown> red blue".split()
     LSTM(reference.lstm_params(30, 6, 8), 6, start_token=2).save(folder / "start.npz")
     LSTM(reference.lstm_params(4, 6, 8), 6, words=words).save(folder / "words.npz")
-    params = reference.lstm_params(30, 6, 8)
-    np.savez(folder / "nan.npz", *params[:14], np.float32([np.nan] * 30))
     for name, constants, message in (
         ("start.npz", {}, "start.npz: expected a model of the same start_token, found another"),
-        ("nan.npz", {}, "nan.npz: b_out: expected finite floating-point numbers"),
         ("words.npz", {}, "words.npz: it is of a text, and TEXT_FILE is not set"),
-        (
-            "words.npz",
-            colours | {"HIDDEN_DIM": 9},
-            "words.npz: expected a model with VOCAB_SIZE, E",
-        ),
         ("start.npz", TEXT, "start.npz: expected a model with VOCAB_SIZE, EMB_DIM, HIDDEN_DIM of"),
     ):
         constants = constants | {"INITIAL_GENERATOR": name}
@@ -487,9 +462,8 @@ def test_the_picture_has_panels_in_words_for_what_was_measured(monkeypatch):
     row = {"stage": "mle", "epoch": 5, "nll_test": 4.0, "kl_generator_oracle": 1.0}
     a_set = {"stage": "discriminator", "epoch": 0, "dis_loss": 0.7, "dis_accuracy": 0.9}
     sequence_gan.draw_metrics([row, a_set, row | {"stage": "adversarial", "epoch": 2}])
-    found = [line for axes in figures[0].axes for line in axes.lines]
-    found = {line.get_label(): line.get_xydata().tolist() for line in found}
-    del found["adversarial training begins"]
+    lines = [axes.lines[0] for axes in figures[0].axes]
+    found = {line.get_label(): line.get_xydata().tolist() for line in lines}
     assert found == {
         "its NLL of unseen real sequences": [[5, 4], [8, 4]],
         "KL(generator || oracle)": [[5, 1], [8, 1]],
