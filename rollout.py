@@ -10,8 +10,9 @@ from generator import LSTM, Fixed
 class Rollout(Fixed):
     """The rollout policy of a generator, and the rewards that it finds.
 
-    At an update_rate of 0 the policy is the generator itself, as in effect it is in the published
-    program (README.md says why). Above 0 it lags behind, as that program's code describes.
+    At an update_rate of 0 the policy is the generator itself. In effect it is so in the published
+    program: its moving average is never used, as the sampling graph was built before it. Above 0
+    the policy lags behind, as that program's code describes.
     """
 
     def __init__(self, generator, update_rate=0.0):

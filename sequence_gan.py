@@ -167,7 +167,7 @@ def main():
             learning_rate=DIS_LEARNING_RATE,
             seed=seeds["discriminator"],
         )
-    set_size(data)
+    num_in_set(data)  # InputError if a batch is larger than a set
     check_discriminator(discriminator, data.positives[:4])
 
     with locked(LOCK_FILE):  # one run at a time in a folder
@@ -189,7 +189,7 @@ def main():
 
 def train(run, data, generator, discriminator, rollout, seeds):
     """SeqGAN, Algorithm 1 of the paper, in the three loops below."""
-    num_negatives = set_size(data)
+    num_negatives = num_in_set(data)
     bleu = Bleu(data.held_out, max(data.bleu_orders), data.end)
 
     def evaluate(stage, epoch):
@@ -376,7 +376,10 @@ class Run:
         write_file(POSITIVE_FILE, token_text(data.positives, data.words))
         if data.words:
             write_file(VOCABULARY_FILE, "\n".join([*data.words, ""]))
+        # Log and metrics as they were at the checkpoint: what came after it is done again.
         write_file(LOG_FILE, record["log"])
+        if self.rows:
+            self.write_metrics()
         done = ", ".join(f"{stage} {number}" for stage, number in record["done"].items() if number)
         state = f"resumed after {done or 'its beginning'}" if resuming else "a new run"
         gpus = len(tf.config.list_physical_devices("GPU"))
@@ -419,18 +422,21 @@ class Run:
                 raise DivergenceError(f"{what}; the log is kept. {advice}")
         self.rows.append(row)
         self.bar.set_postfix({name: row[name] for name in values})
-        columns = dict.fromkeys(name for each in self.rows for name in each)
-        table = io.StringIO()
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_file(METRICS_FILE, table.getvalue())
+        self.write_metrics()
         if "nll_test" in values:
             try:
                 draw_metrics(self.rows)
             except Exception as error:  # of a library that the experiment does not need
                 tqdm.write(f"{PICTURE_FILE} cannot be drawn: {error}")
         return row
+
+    def write_metrics(self):
+        columns = dict.fromkeys(name for row in self.rows for name in row)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_file(METRICS_FILE, table.getvalue())
 
     def best(self):
         """The row of the evaluation with the lowest test NLL; None before the first."""
@@ -648,9 +654,14 @@ def settings():
         values[f"content of {name}"] = content(values[name])
     found = INITIAL_GENERATOR is not None and os.path.isfile(str(INITIAL_GENERATOR))
     values["content of INITIAL_GENERATOR"] = content(INITIAL_GENERATOR) if found else None
-    # NumPy's numbers are as good as Python's, and a path is text.
-    text = json.dumps(values, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
-    return json.loads(text)  # as a record gives them back
+    return json.loads(json.dumps(values, default=plain))  # as a record gives them back
+
+
+def plain(value):
+    """What JSON has for a constant that it does not know: numbers of NumPy's or a range's, text."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return list(value) if isinstance(value, range) else str(value)
 
 
 def check_file(name):
@@ -668,7 +679,7 @@ def content(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def set_size(data):
+def num_in_set(data):
     """Real sequences in a set, and as many negatives; InputError if they are less than a batch."""
     num = min(whole_batches(GENERATED_NUM, BATCH_SIZE), len(data.positives))
     if BATCH_SIZE > num or DIS_BATCH_SIZE > 2 * num:
@@ -695,7 +706,8 @@ if __name__ == "__main__":
         main()
     except (InputError, DivergenceError, OSError) as error:
         called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        if "train" in called and not isinstance(error, (DivergenceError, WriteError)):
+        expected = DivergenceError, WriteError, BrokenPipeError  # the last: of `| head`
+        if "train" in called and not isinstance(error, expected):
             raise  # a slip in the training loops, whose place must be shown
         sys.exit(f"sequence_gan.py: {error}")
     except (MemoryError, tf.errors.ResourceExhaustedError):

@@ -170,7 +170,6 @@ REFUSED = [  # what is other than in Mine, and the refusal
     ({"train_steps": grows}, "discriminator: a step makes these, or changes their kind: ['weights"),
     ({"state": lambda self: {"a\0": self.weights}}, "discriminator: state(): expected names of te"),
     ({"state": lambda self: {"weights": self.weights}}, LACKS),
-    ({"state": lambda self: {"steps": self.steps}}, LACKS),
     ({"train_steps": shuffled}, LACKS),  # by chance, which no state() has
     ({"train_steps": refit, "state": lambda self: {}}, LACKS),
     (holding(np.ones(2)), f"{VARIABLE}found: 'numpy.ndarray' object has no attribute 'numpy'"),

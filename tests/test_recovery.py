@@ -61,7 +61,6 @@ NOW |= {"INITIAL_GENERATOR": "mine.npz", "content of INITIAL_GENERATOR": "def"}
 NOW |= {"content of TARGET_FILE": "abc"}
 FIXED = [name for name in sequence_gan.CONSTANTS if name not in ("TOTAL_BATCH", "EVAL_EVERY")]
 STARTS = [  # done, finished, what has changed -> whether it is resumed, or the refusal
-    (2, False, {}, True),
     (2, False, {"TOTAL_BATCH": 9}, True),
     (3, True, {"TOTAL_BATCH": 9}, True),
     (3, True, {"TOTAL_BATCH": 9, "SEED": 1}, False),
@@ -133,6 +132,8 @@ def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkey
     monkeypatch.setattr("sequence_gan.Run.epochs", lambda r, *_: saved.append(r.variables) or [])
     monkeypatch.setattr("sequence_gan.Run.save", lambda r, finished=False: saved.append(r))
     experiment.set_constants(folder, monkeypatch, TOTAL_BATCH=np.int64(4))
+    rows = experiment.metrics(folder)
+    (folder / "save/metrics.csv").write_text("stage\nof epochs after the checkpoint")
     record, arrays = sequence_gan.read_checkpoint()
     sequence_gan.main()
     names = ["generator/pretrain/Wi/m", "generator/reinforce/Wi/m", "discriminator/random state"]
@@ -140,7 +141,7 @@ def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkey
     assert {*names, "rollout/Wi", "discriminator/adam/output/W/v"} <= arrays.keys()
     for name, variable in saved[1].items():
         np.testing.assert_array_equal(variable.numpy(), arrays[name])
-    assert saved[0].record["log"] == record["log"]
+    assert saved[0].record["log"] == record["log"] and experiment.metrics(folder) == rows
     assert time.monotonic() - saved[0].started >= record["seconds"] > 0
 
 

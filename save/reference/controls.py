@@ -135,6 +135,7 @@ PAIRS = {  # comparisons of the same seed
     ("P, no clip", "D, no clip"): "no clip: shuffled - as they are",
     ("Dc", "more MLE"): "less their mean - as many steps of MLE",
 }
+MANY = 10  # seeds that a row of the tables needs
 T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
     2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093,
@@ -142,9 +143,9 @@ T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
 
 
 def controlled(condition, notes, evaluate_from=0):
-    """A Rollout whose rewards the condition changes. It notes their mean before that, and the norm
-    of the gradient, before it is clipped, after it. From so many steps on each epoch is evaluated,
-    which does not change a run."""
+    """A Rollout whose rewards the condition changes. It notes the mean of the unchanged rewards,
+    and the norm that the gradient of the changed ones has before it is clipped. From step number
+    evaluate_from on each epoch is evaluated, which does not change a run."""
     import tensorflow as tf
 
     import sequence_gan
@@ -153,8 +154,6 @@ def controlled(condition, notes, evaluate_from=0):
     class Controlled(Rollout):
         def __init__(self, generator, update_rate):
             super().__init__(generator, update_rate)
-            if condition.endswith("no clip"):
-                generator.grad_clip.assign(1e9)
             if condition == "more MLE":
                 vars(generator)["reinforce_step"] = more_mle(generator)
 
@@ -162,6 +161,8 @@ def controlled(condition, notes, evaluate_from=0):
             sequence_gan.EVAL_EVERY = 1 if len(notes) >= evaluate_from else 100
             found = super().get_reward(x, rollout_num, score)
             rewards = np.float32(CONDITIONS[condition](found, new_order(x)))
+            if condition.endswith("no clip"):  # here, as a resumed run assigns the clip, too
+                self.generator.grad_clip.assign(1e9)
             norm = self.generator.gradients(tf.constant(x), tf.constant(rewards))[2]
             notes.append({"reward_mean": np.mean(found), "gradient_norm": float(norm)})
             return rewards
@@ -320,9 +321,9 @@ def print_outcomes(rows):
         cells = []
         for name in MEASURES:
             mle, end = in_pairs(rows, start, ["MLE", condition], name)
-            if condition == "MLE" and len(mle) > 5:
+            if condition == "MLE" and len(mle) >= MANY:
                 cells.append(f"{np.mean(mle):.3f} ± {np.std(mle, ddof=1):.3f}")
-            elif len(mle) > 5:
+            elif len(mle) >= MANY:
                 cells.append(shown(end - mle))
         if cells:
             print_line(f"{BEGINNINGS[start]}: {REWARDS[condition]}", len(mle), *cells)
@@ -336,7 +337,7 @@ def print_comparisons(rows):
         cells = []
         for name in MEASURES:
             one, other = in_pairs(rows, start, pair, name)
-            if len(one) > 5:
+            if len(one) >= MANY:
                 cells.append(shown(one - other))
         if cells:
             print_line(f"{BEGINNINGS[start]}: {label}", len(one), *cells)
@@ -370,7 +371,7 @@ def print_further(rows):
     for start, (pair, label) in itertools.product(STARTS, differences.items()):
         for name in list(MEASURES)[:2]:
             one, other = in_pairs(rows, start, pair, name)
-            if 0 < len(one) < 6 and pair != ("MLE", "MLE"):
+            if 0 < len(one) < MANY and pair != ("MLE", "MLE"):
                 found = shown(one - other) if len(one) > 1 else f"{(one - other)[0]:+.3f}"
                 print(f"{BEGINNINGS[start]}: {label}, {MEASURES[name]}, of {len(one)}: {found}")
     for name in list(MEASURES)[:2]:
@@ -444,11 +445,11 @@ def draw(rows):
 
 def main():
     sys.path.insert(0, str(ROOT))
-    seeds = [int(argument) for argument in sys.argv[1:]]
-    if not set(seeds) <= set(range(1, 21)):
+    seeds = sys.argv[1:]
+    if not set(seeds) <= set(map(str, range(1, 21))):
         sys.exit(f"controls.py: expected seeds from 1 to 20, found {seeds}")
     for start, conditions, planned in PLAN:
-        for seed in seeds:
+        for seed in map(int, seeds):
             if seed in planned:
                 run_seed(seed, start, conditions)
     if not seeds:

@@ -213,9 +213,8 @@ def draw_trade_off():
     mle = evaluations("mle", oracle="our", seed="88")
     draw("MLE of 1 to 116 epochs", mle, "ko-", {0: "1", 1: "6", 2: "11", 4: "21", -1: "116"})
     points = evaluations("divergences")
-    draw(
-        "from there SeqGAN after 0, 29, 47, 148, 200 epochs", points, "C0s-", {-1: "200: NLL 8.62"}
-    )
+    label = "from there SeqGAN after 0, 29, 47, 148, 200 epochs"
+    draw(label, points, "C0s-", {-1: "200: NLL 8.62"})
     for label, name, color in (("1", "constant", "C1"), ("BLEU", "pg-bleu", "C2")):
         rows = evaluations(f"{name}-our-oracle", stage="adversarial")
         draw(f"from there rewards of {label}, to epoch 199", rows, f"{color}.-", {-1: "199"})
@@ -240,7 +239,7 @@ def draw_trade_off():
 
 def draw_schedules(schedules):
     figure = Figure(figsize=(8.5, 6), layout="constrained")
-    panels = figure.subplots(2, 2, sharey=True)
+    panels = figure.subplots(2, 2, sharey="row")
     for axes, (schedule, seeds) in zip(panels.flat, schedules.items()):
         for seed, rows in seeds.items():
             mle, *nlls = (float(row["nll_oracle"]) for row in rows)
@@ -264,7 +263,7 @@ def draw_logs(paths):
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     curves = {path: read_log(path) for path in paths}
-    end = max(max(c["mle"], default=0) for c in curves.values())
+    end = 1 + max(max(c["mle"], default=0) for c in curves.values())
     for path in paths:
         plot(axes, curves[path], end, label=path)
     axes.set(xlabel="epoch: MLE, then adversarial ones", ylabel="NLL, nats per token")

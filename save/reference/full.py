@@ -36,8 +36,8 @@ RUNS = {  # {oracle: [(seed, rewards, name of the metrics)]}
 LABELS = {"D": REWARDS["D"], "P": REWARDS["P"], "one": "one reward for all tokens"}
 COLORS = {"D": "C0", "P": "k", "one": "C6"}
 EPOCHS = {  # of the table
-    "nll_oracle": [20, 50, 199],
-    "kl_generator_oracle": [20, 50, 199],
+    "nll_oracle": [10, 20, 50, 199],
+    "kl_generator_oracle": [10, 20, 50, 199],
     "kl_oracle_generator": [5, 10, 20, 50, 199],
 }
 
@@ -87,9 +87,9 @@ def print_table():
             cells = []
             for measure, epochs in EPOCHS.items():
                 shown = {epoch: f"{value:+.3f}" for epoch, value in found[measure].items()}
-                cells.append(" / ".join(shown.get(epoch, "n/a") for epoch in epochs))
-            if rewards != "P":  # which was run for a few epochs only
-                print_line(f"{oracle}, seed {seed}: {LABELS[rewards]}", *cells)
+                numbers = [shown.get(epoch, "n/a") for epoch in epochs]
+                cells.append(" / ".join(numbers) if shown else "n/a")
+            print_line(f"{oracle}, seed {seed}: {LABELS[rewards]}", *cells)
 
 
 def draw():
@@ -104,6 +104,8 @@ def draw():
         for seed, rewards, name in runs:
             found = changes(name)
             style, label = {"color": COLORS[rewards], "markersize": 4}, LABELS[rewards]
+            if rewards == "P":  # a short line over others
+                style |= {"linewidth": 2.5, "zorder": 3}
             if seed == runs[0][0]:
                 style["marker"] = "."
             else:

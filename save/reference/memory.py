@@ -145,7 +145,7 @@ def main():
     sys.path.insert(0, str(ROOT))
     if not sys.argv[1:]:
         return print_tables(read())
-    if sys.argv[1] not in CNNS or not sys.argv[2:]:
+    if sys.argv[1] not in CNNS or not "".join(sys.argv[2:]).isdecimal():
         sys.exit(f"memory.py: expected one of {list(CNNS)}, and seeds, found {sys.argv[1:]}")
     for seed in map(int, sys.argv[2:]):
         for real in REAL:

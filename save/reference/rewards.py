@@ -19,7 +19,7 @@ import measure
 import sequence_gan
 from dataloader import InputError
 from discriminator import Discriminator
-from generator import Generator, load
+from generator import Generator
 
 
 def row(p, x, nll):
@@ -30,8 +30,11 @@ def row(p, x, nll):
 
 
 def main():
-    c = measure.read_settings()
-    data = measure.load_data(c, load("save/generator.npz").words)
+    record, arrays = sequence_gan.read_checkpoint()
+    if record is None:
+        raise InputError("save/checkpoint.npz: expected that of a run, found no file")
+    c = record["settings"]
+    data = measure.load_data(c, record["words"])
     sizes = data.vocab_size, c["EMB_DIM"], c["HIDDEN_DIM"]
     generator = Generator(*sizes, c["SEQ_LENGTH"], c["START_TOKEN"], data.words)
     discriminator = Discriminator(
@@ -41,7 +44,6 @@ def main():
         c["DIS_FILTER_SIZES"],
         c["DIS_NUM_FILTERS"],
     )
-    _, arrays = sequence_gan.read_checkpoint()
     for name, model in {"generator": generator, "discriminator": discriminator}.items():
         for part, variable in model.state().items():
             if f"{name}/{part}" not in arrays:

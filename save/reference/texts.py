@@ -171,7 +171,8 @@ def main():
     sys.path.insert(0, str(ROOT))
     if sys.argv[1:]:
         path = Path(sys.argv[1]).resolve()
-        if path.stem not in ORDERS or not path.is_file() or not sys.argv[2:]:
+        seeds_given = "".join(sys.argv[2:]).isdecimal()
+        if path.stem not in ORDERS or not path.is_file() or not seeds_given:
             sys.exit(f"{path}: expected a text named as one of {list(ORDERS)}, and seeds")
         for seed in sys.argv[2:]:
             run_seed(path, int(seed))
