@@ -76,7 +76,6 @@ REPORTS = [  # text, test text, what is said of it; None: nothing but its size
     ([f"2 {line}" for line in LINES], None, "54 lines begin with '2': a mark or padding? Leave"),
     ([f"{line} ." for line in LINES], None, "54 lines end with '.': a mark or padding? Leave"),
     ([*LINES[:40], *["a 0 0"] * 15], LINES[0], "15 lines end with '0': a mark or padding? Leave"),
-    (["one"] * 10, "one", "0 lines are cut, 67% is padding. SEQ_LENGTH = 1 holds the longest"),
 ]
 
 

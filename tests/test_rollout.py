@@ -58,14 +58,6 @@ def test_rewards_are_expectations_under_the_rollout_policy(rate):
     check(other)
 
 
-def test_a_lagging_policy_keeps_the_generator_s_start_token_and_words():
-    words = "<end> <unknown> a b".split()
-    generator = Generator(V, E, H, T, start_token=2, words=words)
-    policy = Rollout(generator, 0.8).policy
-    assert policy is not generator
-    assert (policy.start_token, list(policy.words)) == (2, words)
-
-
 @pytest.mark.parametrize("shape", [(6, 1), (2,)])
 def test_scores_of_another_shape_are_refused(shape):
     rollout, x = Rollout(make_generator()), some_tokens(2)

@@ -333,13 +333,6 @@ def test_a_loop_that_is_left_by_break_ends_its_stage_and_is_not_entered_again(ru
     assert list(longer.epochs("more", 9)) == []  # of a finished run adversarial training goes on
 
 
-def test_a_stage_of_no_epochs_has_no_heading_until_it_has_some(run):
-    assert list(run.epochs("adversarial", 0, "adversarial training...")) == []
-    assert experiment.log(sequence_gan.Path()) == ""
-    assert list(run.epochs("adversarial", 2, "adversarial training...")) == [0, 1]
-    assert experiment.log(sequence_gan.Path()) == "adversarial training...\n"
-
-
 def test_a_slip_in_the_training_loops_shows_its_place(tmp_path):
     folder = experiment.make(tmp_path, PRE_EPOCH_NUM=0, DIS_PRETRAIN_ROUNDS=0)
     script = folder / "sequence_gan.py"

@@ -3,10 +3,13 @@
 import csv
 import runpy
 import shutil
+from unittest import mock
 
 import experiment
 import numpy as np
 import pytest
+import reference
+import tensorflow as tf
 
 from generator import Generator
 
@@ -46,8 +49,11 @@ def test_controls_give_each_sequence_the_rewards_of_another_one(finished, monkey
     controls = runpy.run_path(str(REFERENCE / "controls.py"))
     rng = np.random.default_rng(0)
     rewards, x = rng.random([6, 4]), rng.integers(0, 7, [6, 4], np.int32)
-    monkeypatch.setattr("rollout.Rollout.get_reward", lambda *_: rewards)
-    generator, made, notes = Generator(7, 3, 5, 4), {}, []
+    generator, made, notes, scores = Generator(7, 3, 5, 4), {}, [], set()
+    monkeypatch.setattr("rollout.Rollout.get_reward", lambda *a: scores.add(a[3]) or rewards)
+    oracle = reference.lstm_params(7, 3, 5)
+    np.savez("oracle.npz", *oracle)
+    monkeypatch.setitem(controls["TRIAL"], "TARGET_FILE", "oracle.npz")
     for name in controls["CONDITIONS"]:
         rollout = controls["controlled"](name, notes)(generator, 0.0)
         generator.grad_clip.assign(0.01)  # as a resumed run does
@@ -57,6 +63,9 @@ def test_controls_give_each_sequence_the_rewards_of_another_one(finished, monkey
     norms = dict(zip(made, (note["gradient_norm"] for note in notes)))  # before the clip
     assert norms["M"] != norms["D"] == norms["D, no clip"] > 1
     assert norms["more MLE"] == 0
+    (exact,) = scores - {None}
+    p, q = (reference.lstm_log_prob(w, x).mean(1) for w in (oracle, generator.get_params()))
+    np.testing.assert_allclose(exact(x), p - q, atol=1e-5)
     centred = rewards - rewards.mean(0)
     for name, whole in (("P", rewards), ("Pc", centred)):
         assert sorted(made[name].tolist()) == sorted(np.float32(whole).tolist())
@@ -82,6 +91,14 @@ def test_controls_compare_the_seeds_that_both_have_at_their_end_and_at_equal_ent
             for condition, way in ways.items() for x in way]  # fmt: skip
     found = controls["at_equal_entropy"](rows, "MLE 6", "kl", [1])
     assert found == pytest.approx([-2])  # at an entropy of 6, the mean of the last three of D
+
+
+def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks():
+    memory = runpy.run_path(str(REFERENCE / "memory.py"))
+    discriminator = mock.Mock(prob_real=tf.constant)
+    scores = [0.9, 0.8], [0.6, 0.5], [0.7, 0.1, 0.4]  # learned, unseen, generated
+    found = memory["measure"](discriminator, [300.0, 2.0, 1.0], *scores)
+    assert list(found.values()) == ["1.0000", "0.5000", "0.3333", "1.0000", "0.6667", "0.5000"]
 
 
 def test_runs_with_one_reward_have_that_of_the_same_epoch_of_the_run_beside_them():

@@ -66,6 +66,7 @@ CONDITIONS = {
     "Pc": centred_shuffled,
     "D, no clip": as_they_are,
     "P, no clip": shuffled,
+    "exact": centred,  # exact log ratios take the place of the discriminator's probabilities
     "more MLE": none_at_all,  # a step of MLE in place of each step of policy gradient
 }
 STARTS = {
@@ -99,6 +100,10 @@ PLAN = [  # start, conditions that go on from it, seeds that have them; what dec
     ("MLE 26, new", ["Dc", "Pc"], range(1, 21)),
     ("MLE 6, small steps", ["Dc", "Pc", "more MLE"], range(1, 11)),
     ("MLE at 0.001", [], range(1, 4)),
+    # Planned last: what could a discriminator teach that knows all?
+    ("MLE 6", ["exact"], range(1, 4)),
+    ("MLE 6, small steps", ["exact"], range(1, 4)),
+    ("MLE 26", ["exact"], range(1, 4)),
 ]
 DRAWN = ["MLE 26", "MLE 6"]  # in the picture; of the other starts the last three epochs count
 MEASURES = {
@@ -116,6 +121,7 @@ REWARDS = {  # what the conditions are called in tables and pictures
     "Pc": "less their mean, shuffled",
     "D, no clip": "the discriminator's rewards, no clip",
     "P, no clip": "the same, shuffled, no clip",
+    "exact": "exact log ratios less their mean",
     "more MLE": "as many steps of MLE",
 }
 BEGINNINGS = {  # and the starts
@@ -134,6 +140,7 @@ PAIRS = {  # comparisons of the same seed
     ("Pc", "Dc"): "less their mean: shuffled - not",
     ("P, no clip", "D, no clip"): "no clip: shuffled - as they are",
     ("Dc", "more MLE"): "less their mean - as many steps of MLE",
+    ("Dc", "exact"): "less their mean - exact log ratios less theirs",
 }
 MANY = 10  # seeds that a row of the tables needs
 T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
@@ -149,16 +156,22 @@ def controlled(condition, notes, evaluate_from=0):
     import tensorflow as tf
 
     import sequence_gan
+    from generator import load
     from rollout import Rollout
 
     class Controlled(Rollout):
         def __init__(self, generator, update_rate):
             super().__init__(generator, update_rate)
+            if condition == "exact":
+                length = generator.sequence_length
+                self.oracle = load(TRIAL["TARGET_FILE"], sequence_length=length)
             if condition == "more MLE":
                 vars(generator)["reinforce_step"] = more_mle(generator)
 
         def get_reward(self, x, rollout_num, score):
             sequence_gan.EVAL_EVERY = 1 if len(notes) >= evaluate_from else 100
+            if condition == "exact":
+                score = self.log_ratio
             found = super().get_reward(x, rollout_num, score)
             rewards = np.float32(CONDITIONS[condition](found, new_order(x)))
             if condition.endswith("no clip"):  # here, as a resumed run assigns the clip, too
@@ -166,6 +179,11 @@ def controlled(condition, notes, evaluate_from=0):
             norm = self.generator.gradients(tf.constant(x), tf.constant(rewards))[2]
             notes.append({"reward_mean": np.mean(found), "gradient_norm": float(norm)})
             return rewards
+
+        def log_ratio(self, x):
+            """log p(x) of the oracle less that of the generator, per token, of x [N, T]; [N]."""
+            difference = self.oracle.log_prob(x) - self.generator.log_prob(x)
+            return tf.reduce_mean(difference, axis=1)
 
     return Controlled
 

@@ -2,6 +2,7 @@
 
 python save/reference/memory.py trial 1 2 3    trains the trial's CNN, with these seeds
 python save/reference/memory.py default 1      trains the CNN of the default run
+python save/reference/memory.py exact          prints the AUC of an exact discriminator
 python save/reference/memory.py                prints the tables of memory.csv
 
 A discriminator is trained on 50 sets, as in the experiment, against a generator that stays as it
@@ -30,7 +31,9 @@ CNNS = {
     },
 }
 REAL = ["the same", "of ten times as many", "new in each set"]
-COLUMNS = "cnn real seed set real_learned real_unseen generated auc_learned auc_unseen".split()
+COLUMNS = (
+    "cnn real seed set real_learned real_unseen generated auc_learned auc_unseen rank_correlation"
+).split()
 
 
 def auc(positives, negatives):
@@ -41,13 +44,27 @@ def auc(positives, negatives):
     return np.mean(below + not_above) / (2 * len(negatives))
 
 
-def measure(discriminator, learned, unseen, generated):
-    """{column: value}: the shares that are taken for real, and both AUCs against the generated."""
+def log_ratio(oracle, generator, x):
+    """log p(x) of the oracle less that of the generator, of x [N, T]: the logit of an exact
+    discriminator; [N]."""
+    return np.sum(oracle.log_prob(x).numpy() - generator.log_prob(x).numpy(), axis=1)
+
+
+def rank_correlation(a, b):
+    """Spearman's, of a [N] and b [N]; no account is taken of ties."""
+    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
+    return np.corrcoef(*ranks)[0, 1]
+
+
+def measure(discriminator, ratios, learned, unseen, generated):
+    """{column: value}: the shares that are taken for real, both AUCs against the generated, and
+    among the generated the rank correlation with their exact log ratios."""
     scores = [discriminator.prob_real(x).numpy() for x in (learned, unseen, generated)]
     names = "real_learned", "real_unseen", "generated"
     row = {name: f"{np.mean(score > 0.5):.4f}" for name, score in zip(names, scores)}
     row["auc_learned"] = f"{auc(scores[0], scores[2]):.4f}"
     row["auc_unseen"] = f"{auc(scores[1], scores[2]):.4f}"
+    row["rank_correlation"] = f"{rank_correlation(scores[2], ratios):.4f}"
     return row
 
 
@@ -57,17 +74,21 @@ def drawn(model, seed):
         return model.sample(NUM).numpy()
 
 
-def train(cnn, real, seed):
-    """Train a discriminator on 50 sets, and append a row to memory.csv for each measurement."""
+def make_models():
+    """The generator, and the oracle of the run that it is of."""
     import sequence_gan
-    from dataloader import labelled_batches
-    from discriminator import Discriminator
     from generator import load
 
-    generator = load(HERE / "generator-mle.npz")
-    # As in the run that the generator is of.
     file = {"TARGET_FILE": ROOT / "save/target_params.npz", "SEED": 88}
-    oracle = sequence_gan.make_data(vars(sequence_gan) | file)
+    return load(HERE / "generator-mle.npz"), sequence_gan.make_data(vars(sequence_gan) | file)
+
+
+def train(cnn, real, seed):
+    """Train a discriminator on 50 sets, and append a row to memory.csv for each measurement."""
+    from dataloader import labelled_batches
+    from discriminator import Discriminator
+
+    generator, oracle = make_models()
     pool = oracle.positives
     if real == "of ten times as many":
         pool = np.concatenate([pool, *(drawn(oracle, 1000 + n) for n in range(9))])
@@ -90,7 +111,9 @@ def train(cnn, real, seed):
             for start in range(0, len(x), 26):
                 discriminator.train_steps(x[start : start + 26], y[start : start + 26])
         if number in MEASURED:
-            row = measure(discriminator, learned, oracle.held_out, drawn(generator, 4000 + number))
+            generated = drawn(generator, 4000 + number)
+            ratios = log_ratio(oracle, generator, generated)
+            row = measure(discriminator, ratios, learned, oracle.held_out, generated)
             row |= {"cnn": cnn, "real": real, "seed": seed, "set": number}
             print(row, flush=True)
             append(row)
@@ -119,32 +142,46 @@ def read():
 
 
 def print_tables(rows):
-    """What is taken for real, and the AUCs, after some of the sets; means over the seeds."""
-    sets = [1, 5, 10, 20, 50]
+    """What is taken for real, and the AUCs, after some of the sets; means over the seeds. The last
+    column is of the last set."""
+    sets = ["1", "5", "10", "20", "50"]
     tables = {
-        "taken for real: trained on / unseen / generated": COLUMNS[4:7],
-        "AUC against the generated: trained on / unseen": COLUMNS[7:],
+        "taken for real: trained on / unseen / generated": (COLUMNS[4:7], []),
+        "AUC against the generated: trained on / unseen": (COLUMNS[7:9], COLUMNS[9:]),
     }
-    for title, names in tables.items():
-        print(f"| {title}, after set | {' | '.join(map(str, sets))} |")
-        print("|---" * (1 + len(sets)) + "|")
+    for title, (names, at_end) in tables.items():
+        print_line(f"{title}, after set", *sets, *(name.replace("_", " ") for name in at_end))
+        print("|---" * (1 + len(sets + at_end)) + "|")
         for cnn, real in itertools.product(CNNS, REAL):
             same = [row for row in rows if (row["cnn"], row["real"]) == (cnn, real)]
-            cells = []
-            for number in sets:
-                group = [row for row in same if row["set"] == str(number)]
-                means = [np.mean([float(row[name]) for row in group]) for name in names if group]
-                cells.append(" / ".join(f"{mean:.2f}" for mean in means))
+            cells = [mean_cell(same, number, names, 2) for number in sets]
+            cells += [mean_cell(same, sets[-1], [name], 3) for name in at_end]
             if same:
                 seeds = len({row["seed"] for row in same})
-                print(f"| {cnn} CNN, {real} ({seeds} seed) | {' | '.join(cells)} |")
+                print_line(f"{cnn} CNN, {real} ({seeds} seed)", *cells)
         print()
+
+
+def mean_cell(rows, number, names, digits):
+    """The means of these columns after set `number`; empty if it was not measured."""
+    group = [row for row in rows if row["set"] == number]
+    means = [np.mean([float(row[name]) for row in group]) for name in names if group]
+    return " / ".join(f"{mean:.{digits}f}" for mean in means)
+
+
+def print_line(*cells):
+    print(f"| {' | '.join(cells)} |")
 
 
 def main():
     sys.path.insert(0, str(ROOT))
     if not sys.argv[1:]:
         return print_tables(read())
+    if sys.argv[1:] == ["exact"]:
+        generator, oracle = make_models()
+        sequences = oracle.held_out, drawn(generator, 4050)
+        ratios = [log_ratio(oracle, generator, x) for x in sequences]
+        return print(f"AUC of the exact log ratio: {auc(*ratios):.5f}")
     if sys.argv[1] not in CNNS or not "".join(sys.argv[2:]).isdecimal():
         sys.exit(f"memory.py: expected one of {list(CNNS)}, and seeds, found {sys.argv[1:]}")
     for seed in map(int, sys.argv[2:]):
