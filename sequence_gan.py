@@ -431,6 +431,7 @@ class Run:
         return row
 
     def write_metrics(self):
+        """Write all rows of the metrics anew."""
         columns = dict.fromkeys(name for row in self.rows for name in row)
         table = io.StringIO()
         writer = csv.DictWriter(table, columns, lineterminator="\n")
@@ -658,7 +659,7 @@ def settings():
 
 
 def plain(value):
-    """What JSON has for a constant that it does not know: numbers of NumPy's or a range's, text."""
+    """A constant as JSON can hold it: those of NumPy and ranges as numbers, a path as text."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     return list(value) if isinstance(value, range) else str(value)
@@ -706,7 +707,8 @@ if __name__ == "__main__":
         main()
     except (InputError, DivergenceError, OSError) as error:
         called = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        expected = DivergenceError, WriteError, BrokenPipeError  # the last: of `| head`
+        # A pipe is broken when nobody reads the output any more, as with `| head`.
+        expected = DivergenceError, WriteError, BrokenPipeError
         if "train" in called and not isinstance(error, expected):
             raise  # a slip in the training loops, whose place must be shown
         sys.exit(f"sequence_gan.py: {error}")

@@ -72,7 +72,6 @@ def test_texts_that_cannot_be_used_are_named(tmp_path, text, test, message):
 LINES = [f"a{n} b c d{n}" for n in range(60)]
 REPORTS = [  # text, test text, what is said of it; None: nothing but its size
     ([f"a{n} b c{n}" for n in range(60)] + ["a b c d e f"], None, None),  # as long as SEQ_LENGTH
-    ([f"{line} {line}" for line in LINES], None, "60 lines are cut, 0% is padding. SEQ_LENGTH = 8"),
     ([f"2 {line}" for line in LINES], None, "54 lines begin with '2': a mark or padding? Leave"),
     ([f"{line} ." for line in LINES], None, "54 lines end with '.': a mark or padding? Leave"),
     ([*LINES[:40], *["a 0 0"] * 15], LINES[0], "15 lines end with '0': a mark or padding? Leave"),

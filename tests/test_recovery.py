@@ -92,10 +92,12 @@ def test_files_of_another_content_are_other_settings(tmp_path, monkeypatch):
         settings = []
         for text in ("a b\n", "a c\n"):
             (tmp_path / "a.txt").write_text(text)
-            experiment.set_constants(tmp_path, monkeypatch, **dict.fromkeys(used, "a.txt"))
+            constants = {"DIS_FILTER_SIZES": range(1, 4)} | dict.fromkeys(used, "a.txt")
+            experiment.set_constants(tmp_path, monkeypatch, **constants)
             settings.append(sequence_gan.settings())
         changed = {name for name in settings[0] if settings[0][name] != settings[1][name]}
         assert changed == {f"content of {name}" for name in used}
+    assert settings[0]["DIS_FILTER_SIZES"] == [1, 2, 3]
 
 
 def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, monkeypatch):

@@ -58,8 +58,14 @@ def test_rewards_are_expectations_under_the_rollout_policy(rate):
     check(other)
 
 
-@pytest.mark.parametrize("shape", [(6, 1), (2,)])
-def test_scores_of_another_shape_are_refused(shape):
+def test_a_lagging_policy_keeps_the_generator_s_start_token_and_words():
+    words = "<end> <unknown> a b".split()
+    policy = Rollout(Generator(V, E, H, T, start_token=2, words=words), 0.8).policy
+    assert (policy.start_token, policy.words) == (2, words)
+
+
+@pytest.mark.parametrize(("shape", "other"), [((6, 1), (6,)), ((6,), (2,))])
+def test_scores_of_another_shape_are_refused(shape, other):  # the second at the last position alone
     rollout, x = Rollout(make_generator()), some_tokens(2)
-    message = f"the score of x: expected shape (6,), found {shape}"
+    message = f"the score of x: expected shape {other}, found {shape}"
     reference.assert_refused(lambda: rollout.get_reward(x, 3, lambda x: np.ones(shape)), message)

@@ -61,8 +61,7 @@ def test_controls_give_each_sequence_the_rewards_of_another_one(finished, monkey
         assert (float(generator.grad_clip) == 1e9) == name.endswith("no clip")
     assert {note["reward_mean"] for note in notes} == {np.mean(rewards)}  # before the change
     norms = dict(zip(made, (note["gradient_norm"] for note in notes)))  # before the clip
-    assert norms["M"] != norms["D"] == norms["D, no clip"] > 1
-    assert norms["more MLE"] == 0
+    assert norms["M"] != norms["D"] == norms["D, no clip"] > 1 > norms["more MLE"] == 0
     (exact,) = scores - {None}
     p, q = (reference.lstm_log_prob(w, x).mean(1) for w in (oracle, generator.get_params()))
     np.testing.assert_allclose(exact(x), p - q, atol=1e-5)
@@ -93,11 +92,11 @@ def test_controls_compare_the_seeds_that_both_have_at_their_end_and_at_equal_ent
     assert found == pytest.approx([-2])  # at an entropy of 6, the mean of the last three of D
 
 
-def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks():
+def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks(monkeypatch):
+    monkeypatch.syspath_prepend(REFERENCE)
     memory = runpy.run_path(str(REFERENCE / "memory.py"))
-    discriminator = mock.Mock(prob_real=tf.constant)
     scores = [0.9, 0.8], [0.6, 0.5], [0.7, 0.1, 0.4]  # learned, unseen, generated
-    found = memory["measure"](discriminator, [300.0, 2.0, 1.0], *scores)
+    found = memory["measure"](mock.Mock(prob_real=tf.constant), [300.0, 2.0, 1.0], *scores)
     assert list(found.values()) == ["1.0000", "0.5000", "0.3333", "1.0000", "0.6667", "0.5000"]
 
 

@@ -10,6 +10,7 @@ what it has not appended yet, it runs again.
 """
 
 import csv
+import functools
 import itertools
 import os
 import shutil
@@ -171,7 +172,7 @@ def controlled(condition, notes, evaluate_from=0):
         def get_reward(self, x, rollout_num, score):
             sequence_gan.EVAL_EVERY = 1 if len(notes) >= evaluate_from else 100
             if condition == "exact":
-                score = self.log_ratio
+                score = functools.partial(log_ratio, self.oracle, self.generator)
             found = super().get_reward(x, rollout_num, score)
             rewards = np.float32(CONDITIONS[condition](found, new_order(x)))
             if condition.endswith("no clip"):  # here, as a resumed run assigns the clip, too
@@ -180,12 +181,15 @@ def controlled(condition, notes, evaluate_from=0):
             notes.append({"reward_mean": np.mean(found), "gradient_norm": float(norm)})
             return rewards
 
-        def log_ratio(self, x):
-            """log p(x) of the oracle less that of the generator, per token, of x [N, T]; [N]."""
-            difference = self.oracle.log_prob(x) - self.generator.log_prob(x)
-            return tf.reduce_mean(difference, axis=1)
-
     return Controlled
+
+
+def log_ratio(oracle, generator, x):
+    """log p(x) of the oracle less that of the generator, per token, of x [N, T]: the logit of an
+    exact discriminator but for the factor T; [N]."""
+    import tensorflow as tf
+
+    return tf.reduce_mean(oracle.log_prob(x) - generator.log_prob(x), axis=1)
 
 
 def new_order(x):

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from controls import log_ratio, print_line
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
@@ -42,12 +43,6 @@ def auc(positives, negatives):
     below = np.searchsorted(negatives, positives, "left")
     not_above = np.searchsorted(negatives, positives, "right")
     return np.mean(below + not_above) / (2 * len(negatives))
-
-
-def log_ratio(oracle, generator, x):
-    """log p(x) of the oracle less that of the generator, of x [N, T]: the logit of an exact
-    discriminator; [N]."""
-    return np.sum(oracle.log_prob(x).numpy() - generator.log_prob(x).numpy(), axis=1)
 
 
 def rank_correlation(a, b):
@@ -167,10 +162,6 @@ def mean_cell(rows, number, names, digits):
     group = [row for row in rows if row["set"] == number]
     means = [np.mean([float(row[name]) for row in group]) for name in names if group]
     return " / ".join(f"{mean:.{digits}f}" for mean in means)
-
-
-def print_line(*cells):
-    print(f"| {' | '.join(cells)} |")
 
 
 def main():
