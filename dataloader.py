@@ -103,7 +103,7 @@ class Text:
         padding = np.mean(np.arange(length) > lengths(self.positives, END)[:, None])
         if cut or padding > 0.5:
             print(f"  {cut} lines are cut, {padding:.0%} is padding.", end=" ")
-            print(f"SEQ_LENGTH = {max(line_lengths)} holds the longest line.")
+            print(f"The longest line has {max(line_lengths)} words; SEQ_LENGTH is {length}.")
         unknown = set(counts).difference(self.words)
         if unknown:
             share = sum(counts[word] for word in unknown) / sum(counts.values())

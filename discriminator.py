@@ -237,7 +237,7 @@ def repeated(first, second, start):
     """Whether two values that came from the same start are the same, as far as a device can."""
     if not tf.config.list_physical_devices("GPU"):
         return np.array_equal(first, second, equal_nan=True)
-    # In float64, as random state is unsigned and such differences wrap around.
+    # In float64, as differences of unsigned numbers would wrap around.
     change = np.subtract(first, start, dtype=np.float64)
     difference = np.subtract(second, first, dtype=np.float64)
     return np.linalg.norm(difference) <= 0.02 * np.linalg.norm(change)

@@ -81,14 +81,14 @@ class Made(type):
 
 
 class Fixed(metaclass=Made):
-    """A model whose public attributes cannot be set: its compiled steps would not see it.
+    """A model whose public attributes cannot be set: what is compiled would not see it.
 
     The numbers that a training may change are variables, as in generator.grad_clip.assign(1.0).
     """
 
     def __setattr__(self, name, value):
         if "_made" in vars(self) and not name.startswith("_"):
-            raise AttributeError(f"{name} is fixed once a model is made; a variable has assign()")
+            raise AttributeError(f"{name} cannot be set; a model's variables have assign()")
         super().__setattr__(name, value)
 
 

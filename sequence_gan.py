@@ -127,7 +127,7 @@ def main():
     now = settings()
     seeds = make_seeds(SEED)
     record, _ = read_checkpoint()
-    resuming = record is not None and resumes(record, now)
+    resuming = resumes(record, now)
     initial = words = None
     if resuming:
         words = record["words"]
@@ -331,8 +331,8 @@ def locked(path):
     except Timeout:
         raise OSError(f"another run is under way in this folder ({path})") from None
     except (OSError, NotImplementedError) as error:
-        what = "cannot be locked, which would keep out a second run in this folder"
-        raise OSError(f"{path}: {what}: {error}. If its disk has no locks, use another") from None
+        what = "expected to lock it, which keeps out a second run in this folder"
+        raise OSError(f"{path}: {what}, found: {error}; some disks have no locks") from None
     try:
         yield
     finally:
@@ -353,7 +353,7 @@ class Run:
         for model_name, model in models.items():
             self.variables |= {f"{model_name}/{name}": v for name, v in model.state().items()}
         record, arrays = read_checkpoint()
-        if resuming != (record is not None and resumes(record, now)):
+        if resuming != resumes(record, now):
             raise InputError(f"{CHECKPOINT_FILE}: another run has just written it; start again")
         if resuming:
             values = {name: variable.numpy() for name, variable in self.variables.items()}
@@ -525,12 +525,14 @@ INITIAL = ["INITIAL_GENERATOR", "content of INITIAL_GENERATOR"]
 
 
 def resumes(record, now):
-    """Whether the settings `now` go on with the run of a record.
+    """Whether the settings `now` go on with the run of a record, which is None if there is none.
 
     True: they are those of that run, which is unfinished; TOTAL_BATCH may be another one that is
     above the epochs done, and then it may be finished, too. EVAL_EVERY may be any. False: they are
     others, and that run is finished. InputError: they are others, and it is unfinished.
     """
+    if record is None:
+        return False
     was = record["settings"]
     changed = {name for name in was | now if was.get(name) != now.get(name)}
     changed.discard("EVAL_EVERY")  # looking does not change a run

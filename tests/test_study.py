@@ -11,6 +11,7 @@ import pytest
 import reference
 import tensorflow as tf
 
+import sequence_gan
 from generator import Generator
 
 REFERENCE = experiment.ROOT / "save/reference"
@@ -49,22 +50,25 @@ def test_controls_give_each_sequence_the_rewards_of_another_one(finished, monkey
     controls = runpy.run_path(str(REFERENCE / "controls.py"))
     rng = np.random.default_rng(0)
     rewards, x = rng.random([6, 4]), rng.integers(0, 7, [6, 4], np.int32)
-    generator, made, notes, scores = Generator(7, 3, 5, 4), {}, [], set()
-    monkeypatch.setattr("rollout.Rollout.get_reward", lambda *a: scores.add(a[3]) or rewards)
+    generator, made, notes, scores = Generator(7, 3, 5, 4), {}, [], []
+    monkeypatch.setattr("sequence_gan.EVAL_EVERY", 5)
+    monkeypatch.setattr("rollout.Rollout.get_reward", lambda *a: scores.append(a[3]) or rewards)
     oracle = reference.lstm_params(7, 3, 5)
     np.savez("oracle.npz", *oracle)
     monkeypatch.setitem(controls["TRIAL"], "TARGET_FILE", "oracle.npz")
     for name in controls["CONDITIONS"]:
-        rollout = controls["controlled"](name, notes)(generator, 0.0)
+        rollout = controls["controlled"](name, notes, evaluate_from=4)(generator, 0.0)
         generator.grad_clip.assign(0.01)  # as a resumed run does
-        made[name] = rollout.get_reward(x, 1, None)
+        made[name] = rollout.get_reward(x, 1, lambda x: [0.2, 0.5])
         assert (float(generator.grad_clip) == 1e9) == name.endswith("no clip")
+        assert sequence_gan.EVAL_EVERY == (1 if len(made) > 4 else 100)
     assert {note["reward_mean"] for note in notes} == {np.mean(rewards)}  # before the change
     norms = dict(zip(made, (note["gradient_norm"] for note in notes)))  # before the clip
     assert norms["M"] != norms["D"] == norms["D, no clip"] > 1 > norms["more MLE"] == 0
-    (exact,) = scores - {None}
+    scores = dict(zip(made, scores))
+    np.testing.assert_allclose(scores["logits"](x), [-np.log(4), 0], rtol=1e-6)
     p, q = (reference.lstm_log_prob(w, x).mean(1) for w in (oracle, generator.get_params()))
-    np.testing.assert_allclose(exact(x), p - q, atol=1e-5)
+    np.testing.assert_allclose(scores["exact"](x), p - q, atol=1e-5)
     centred = rewards - rewards.mean(0)
     for name, whole in (("P", rewards), ("Pc", centred)):
         assert sorted(made[name].tolist()) == sorted(np.float32(whole).tolist())
@@ -100,14 +104,18 @@ def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks(monkeyp
     assert list(found.values()) == ["1.0000", "0.5000", "0.3333", "1.0000", "0.6667", "0.5000"]
 
 
-def test_runs_with_one_reward_have_that_of_the_same_epoch_of_the_run_beside_them():
-    for run in ("authors-oracle-1", "our-oracle"):
-        rewards = []
-        for kind in ("mean", "seqgan"):
-            with open(REFERENCE / f"{kind}-{run}.csv", newline="") as file:
-                rows = [row for row in csv.DictReader(file) if row["reward_mean"]]
-            rewards.append({int(row["epoch"]): float(row["reward_mean"]) for row in rows})
-        assert rewards[0] == pytest.approx(rewards[1]) and len(rewards[0]) == 200
+def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(REFERENCE)
+    for name, value in ("TOTAL_BATCH", 3), ("EVAL_EVERY", 5):
+        monkeypatch.setattr(sequence_gan, name, value)
+    (tmp_path / "save").mkdir()
+    (tmp_path / "run.csv").write_text("epoch,reward_mean\n0,0.5\n0,\n1,0.25\n2,0.125\n")
+    recorded = runpy.run_path(str(REFERENCE / "full.py"))["recorded"]
+    rollout = recorded(tmp_path / "run.csv")(Generator(7, 3, 5, 4), 0.0)
+    for epoch, reward in enumerate((0.5, 0.25, 0.125)):
+        (tmp_path / "save/metrics.csv").write_text("epoch,pg_loss\n" + "0,1\n0,\n" * epoch)
+        assert (rollout.get_reward(np.zeros([2, 4], int), 1, None) == reward).all()
 
 
 def test_changes_at_full_size_are_those_since_the_first_adversarial_epoch(tmp_path, monkeypatch):
@@ -148,6 +156,13 @@ def test_a_run_is_measured_by_its_own_constants(folder):
     np.testing.assert_allclose(column["kl_generator_oracle"], kl, atol=2e-3)
     assert column["entropy"][0] == pytest.approx(np.log(30), abs=1e-3)
     assert column["kl_generator_oracle"][-1] == column["kl_oracle_generator"][-1] == 0
+    of_samples = runpy.run_path(str(REFERENCE / "measure.py"))["of_samples"]
+    data = mock.Mock(positives=np.int32([[1, 2], [3, 4]]), held_out=[[1, 2]], end=None)
+    found = of_samples(data, np.int32([[1, 2], [1, 2], [5, 6], [3, 4]]))
+    assert (found["distinct"], found["commonest"], found["verbatim"]) == (0.75, 2, 0.75)
+    experiment.edit(folder, SEQ_LENGTH=5)
+    _, err = run(folder, "measure.py", "save/generator.npz", code=1)
+    assert "save/generator.npz: expected a sequence_length of 5, found another" in err
     last = [row["nll_test"] for row in experiment.metrics(folder) if row["nll_test"]][-1]
     assert column["nll_test"][1] == pytest.approx(float(last), abs=1e-3)
 
@@ -159,6 +174,10 @@ def test_the_discriminator_of_a_run_is_looked_at(folder, monkeypatch):
     np.savez(path, **arrays | zeros)  # so that it gives one half to all
     printed, _ = run(folder, "rewards.py")
     assert printed.startswith("sequences,taken_for_real,") and printed.count(",0,0.5,") == 3
+    assert float(printed.split(",")[-2]) < 3.6  # the NLL of the generated; untrained it is 3.8
+    np.savez(folder / "save/target_params.npz", *reference.lstm_params(30, 6, 8, seed=9))
+    message = "rewards.py: save/target_params.npz: expected what the run began from, found another"
+    assert message in run(folder, "rewards.py", code=1)[1]
     monkeypatch.syspath_prepend(REFERENCE)
     row = runpy.run_path(str(REFERENCE / "rewards.py"))["row"]
     p = np.random.default_rng(0).permutation(200) / 200  # each sequence has p for an NLL, too

@@ -27,7 +27,7 @@ TRIAL = {
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [50, 50, 50, 50, 50],
     "D_STEPS": 1,
-    "EVAL_EVERY": 5,  # of MLE; each adversarial epoch is evaluated
+    "EVAL_EVERY": 5,  # of MLE
 }
 COLUMNS = (
     "start seed condition stage epoch nll_oracle nll_test entropy kl_generator_oracle "
@@ -67,7 +67,8 @@ CONDITIONS = {
     "Pc": centred_shuffled,
     "D, no clip": as_they_are,
     "P, no clip": shuffled,
-    "exact": centred,  # exact log ratios take the place of the discriminator's probabilities
+    "logits": centred,  # the discriminator's logits take the place of its probabilities
+    "exact": centred,  # exact log ratios do
     "more MLE": none_at_all,  # a step of MLE in place of each step of policy gradient
 }
 STARTS = {
@@ -94,19 +95,23 @@ PLAN = [  # start, conditions that go on from it, seeds that have them; what dec
     ("50 sets", ["D", "P"], range(1, 6)),
     ("MLE 26", ["M"], range(1, 21)),
     ("150 sets", ["D", "P"], range(1, 6)),
-    # What follows was planned later, before any of it had run. It decides by Pc - Dc in
-    # kl_generator_oracle, from both starts with new real sequences in each set.
-    ("MLE 6", ["Pc"], range(1, 21)),
+    ("MLE 6", ["Pc"], range(1, 21)),  # planned after the others had run
+]
+# Planned later, each before it had run. With new real sequences in each set it decides by Pc - Dc
+# in kl_generator_oracle, from both starts.
+LATER = [
     ("MLE 6, new", ["Dc", "Pc"], range(1, 21)),
     ("MLE 26, new", ["Dc", "Pc"], range(1, 21)),
     ("MLE 6, small steps", ["Dc", "Pc", "more MLE"], range(1, 11)),
     ("MLE at 0.001", [], range(1, 4)),
-    # Planned last: what could a discriminator teach that knows all?
-    ("MLE 6", ["exact"], range(1, 4)),
+    # What could a discriminator teach that knows all?
     ("MLE 6, small steps", ["exact"], range(1, 4)),
+    ("MLE 6", ["exact"], range(1, 4)),
     ("MLE 26", ["exact"], range(1, 4)),
+    # Is it what the exact one knows, or that its rewards are logits?
+    ("MLE 6, small steps", ["logits"], range(1, 4)),
 ]
-DRAWN = ["MLE 26", "MLE 6"]  # in the picture; of the other starts the last three epochs count
+DRAWN = ["MLE 26", "MLE 6"]  # drawn and in the first table; of others the last three epochs count
 MEASURES = {
     "kl_generator_oracle": "KL(generator ‖ oracle)",
     "kl_oracle_generator": "KL(oracle ‖ generator)",
@@ -122,6 +127,7 @@ REWARDS = {  # what the conditions are called in tables and pictures
     "Pc": "less their mean, shuffled",
     "D, no clip": "the discriminator's rewards, no clip",
     "P, no clip": "the same, shuffled, no clip",
+    "logits": "the discriminator's logits less their mean",
     "exact": "exact log ratios less their mean",
     "more MLE": "as many steps of MLE",
 }
@@ -130,9 +136,9 @@ BEGINNINGS = {  # and the starts
     "MLE 6": "6 epochs of MLE",
     "50 sets": "26 epochs, 50 sets",
     "150 sets": "26 epochs, 150 sets",
-    "MLE 26, new": "26 epochs, new real sequences in each set",
-    "MLE 6, new": "6 epochs, new real sequences in each set",
-    "MLE 6, small steps": "6 epochs, ten steps an epoch at a rate of 0.001",
+    "MLE 26, new": "26 epochs, new sequences",
+    "MLE 6, new": "6 epochs, new sequences",
+    "MLE 6, small steps": "6 epochs, small steps",
     "MLE at 0.001": "61 epochs at a rate of 0.001",
 }
 PAIRS = {  # comparisons of the same seed
@@ -141,7 +147,8 @@ PAIRS = {  # comparisons of the same seed
     ("Pc", "Dc"): "less their mean: shuffled - not",
     ("P, no clip", "D, no clip"): "no clip: shuffled - as they are",
     ("Dc", "more MLE"): "less their mean - as many steps of MLE",
-    ("Dc", "exact"): "less their mean - exact log ratios less theirs",
+    ("Dc", "exact"): "rewards - exact log ratios, both less their mean",
+    ("logits", "exact"): "logits - exact log ratios, both less their mean",
 }
 MANY = 10  # seeds that a row of the tables needs
 T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
@@ -171,9 +178,12 @@ def controlled(condition, notes, evaluate_from=0):
 
         def get_reward(self, x, rollout_num, score):
             sequence_gan.EVAL_EVERY = 1 if len(notes) >= evaluate_from else 100
+            scores = score
+            if condition == "logits":
+                scores = functools.partial(logit, score)
             if condition == "exact":
-                score = functools.partial(log_ratio, self.oracle, self.generator)
-            found = super().get_reward(x, rollout_num, score)
+                scores = functools.partial(log_ratio, self.oracle, self.generator)
+            found = super().get_reward(x, rollout_num, scores)
             rewards = np.float32(CONDITIONS[condition](found, new_order(x)))
             if condition.endswith("no clip"):  # here, as a resumed run assigns the clip, too
                 self.generator.grad_clip.assign(1e9)
@@ -182,6 +192,12 @@ def controlled(condition, notes, evaluate_from=0):
             return rewards
 
     return Controlled
+
+
+def logit(prob_real, x):
+    """log p - log(1 - p), where p is the probability that x [N, T] is real; [N]."""
+    p = np.asarray(prob_real(x))
+    return np.log(p) - np.log1p(-p)
 
 
 def log_ratio(oracle, generator, x):
@@ -241,7 +257,7 @@ def run(folder, **names):
     for row in read(Path("save/metrics.csv")):
         epoch = epochs.setdefault((row["stage"], row["epoch"]), {})
         epoch |= {name: value for name, value in row.items() if value}
-    return [row for row in epochs.values() if "nll_oracle" in row]
+    return [row for row in epochs.values() if "nll_test" in row]
 
 
 def append(rows, **same):
@@ -278,13 +294,18 @@ def run_seed(seed, start, conditions):
         if "MLE" not in done:
             append(rows, start=start, seed=seed, condition="MLE")
         begun.rename(folder)
+    elif "MLE" not in done:
+        sys.exit(f"{folder}: delete it, as {RESULTS.name} has no row of its MLE")
     for condition in conditions:
         copy = folder / condition
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(folder / "save", copy / "save")
         notes = []
-        rollout = controlled(condition, notes, 0 if start in DRAWN else 13 * steps)
+        drawn = start in DRAWN and condition != "exact"
+        rollout = controlled(condition, notes, 0 if drawn else 13 * steps)
         rows = run(copy, Rollout=rollout, **constants | {"TOTAL_BATCH": 16})
+        if any(copy.glob("save/run-*")):
+            sys.exit(f"{folder}: delete it, as it was made with other constants")
         rows = [row for row in rows if row["stage"] == "adversarial"]
         rows = [row | notes[(int(row["epoch"]) + 1) * steps - 1] for row in rows]
         append(rows, start=start, seed=seed, condition=condition)
@@ -327,7 +348,9 @@ def mean_and_interval(values):
 
 
 def shown(values):
-    """A cell of a table: mean and interval."""
+    """A cell of a table: mean and interval, or one value alone."""
+    if len(values) == 1:
+        return f"{values[0]:+.3f}"
     return "{:+.3f} ± {:.3f}".format(*mean_and_interval(values))
 
 
@@ -339,7 +362,7 @@ def print_outcomes(rows):
     """MLE's end, ± standard deviation; each condition's change from it, ± 95 % interval."""
     print_line("start, rewards", "seeds", *MEASURES.values())
     print("|---" * (2 + len(MEASURES)) + "|")
-    for start, condition in itertools.product(STARTS, REWARDS):
+    for start, condition in itertools.product(DRAWN, REWARDS):
         cells = []
         for name in MEASURES:
             mle, end = in_pairs(rows, start, ["MLE", condition], name)
@@ -351,18 +374,18 @@ def print_outcomes(rows):
             print_line(f"{BEGINNINGS[start]}: {REWARDS[condition]}", len(mle), *cells)
 
 
-def print_comparisons(rows):
-    """How much more one condition has at the end than another one of the same seed."""
-    print_line("start, difference", "seeds", *MEASURES.values())
-    print("|---" * (2 + len(MEASURES)) + "|")
-    for start, (pair, label) in itertools.product(STARTS, PAIRS.items()):
-        cells = []
-        for name in MEASURES:
-            one, other = in_pairs(rows, start, pair, name)
-            if len(one) >= MANY:
-                cells.append(shown(one - other))
-        if cells:
-            print_line(f"{BEGINNINGS[start]}: {label}", len(one), *cells)
+def print_later(rows):
+    """The same changes with what was planned later; of one seed without an interval."""
+    names = list(MEASURES)[:2]
+    print_line("planned later: start, rewards", "seeds", *[MEASURES[name] for name in names])
+    print("|---" * (2 + len(names)) + "|")
+    for start, conditions, _ in LATER:
+        for condition in conditions:
+            found = [in_pairs(rows, start, ["MLE", condition], name) for name in names]
+            seeds = len(found[0][0])
+            if seeds:
+                cells = [shown(end - mle) for mle, end in found]
+                print_line(f"{BEGINNINGS[start]}: {REWARDS[condition]}", seeds, *cells)
 
 
 def curve(rows, start, condition, seed, name):
@@ -387,23 +410,19 @@ def at_equal_entropy(rows, start, name, seeds):
 
 
 def print_further(rows):
-    """What the text says besides: changes and comparisons of few seeds, MLE at a rate of 0.001,
-    fresh seeds, equal entropy, shares of the fall, the trial."""
-    differences = {(condition, "MLE"): label for condition, label in REWARDS.items()} | PAIRS
-    for start, (pair, label) in itertools.product(STARTS, differences.items()):
-        for name in list(MEASURES)[:2]:
-            one, other = in_pairs(rows, start, pair, name)
-            if 0 < len(one) < MANY and pair != ("MLE", "MLE"):
-                found = shown(one - other) if len(one) > 1 else f"{(one - other)[0]:+.3f}"
-                print(f"{BEGINNINGS[start]}: {label}, {MEASURES[name]}, of {len(one)}: {found}")
+    """What the text says besides: conditions compared, MLE at a rate of 0.001, fresh seeds, equal
+    entropy, shares of the fall, the trial."""
+    for start, (pair, label), name in itertools.product(STARTS, PAIRS.items(), MEASURES):
+        one, other = in_pairs(rows, start, pair, name)
+        if len(one):
+            found = f"{MEASURES[name]}, of {len(one)}: {shown(one - other)}"
+            print(f"{BEGINNINGS[start]}: {label}, {found}")
     for name in list(MEASURES)[:2]:
-        changes = []
-        for start in ("MLE 6, new", "MLE 6"):
-            mle, end = in_pairs(rows, start, ["MLE", "Dc"], name)
-            changes.append(end - mle)
-        new, same = changes  # of seeds 1, 2, 3 ... each
-        found = shown(new - same[: len(new)])
-        print(f"6 epochs: less their mean, new - same real sequences, {MEASURES[name]}: {found}")
+        new, same = (outcomes(rows, start, "Dc", name) for start in ("MLE 6, new", "MLE 6"))
+        mle = [outcomes(rows, start, "MLE", name) for start in ("MLE 6, new", "MLE 6")]
+        changes = [new[seed] - mle[0][seed] - same[seed] + mle[1][seed] for seed in new]
+        found = f"{MEASURES[name]}, of {len(new)}: {shown(changes)}"
+        print(f"6 epochs: less their mean, new - same real sequences, {found}")
     slow = [row for row in rows if row["start"] == "MLE at 0.001"]
     for seed, name in itertools.product(sorted({row["seed"] for row in slow}), list(MEASURES)[:2]):
         nearest = min((float(row[name]), row["epoch"]) for row in slow if row["seed"] == seed)
@@ -470,7 +489,7 @@ def main():
     seeds = sys.argv[1:]
     if not set(seeds) <= set(map(str, range(1, 21))):
         sys.exit(f"controls.py: expected seeds from 1 to 20, found {seeds}")
-    for start, conditions, planned in PLAN:
+    for start, conditions, planned in PLAN + LATER:
         for seed in map(int, seeds):
             if seed in planned:
                 run_seed(seed, start, conditions)
@@ -478,7 +497,7 @@ def main():
         rows = read()
         print_outcomes(rows)
         print()
-        print_comparisons(rows)
+        print_later(rows)
         print()
         print_further(rows)
         draw(rows)

@@ -38,7 +38,7 @@ COLORS = {"D": "C0", "P": "k", "one": "C6"}
 EPOCHS = {  # of the table
     "nll_oracle": [10, 20, 50, 199],
     "kl_generator_oracle": [10, 20, 50, 199],
-    "kl_oracle_generator": [5, 10, 20, 50, 199],
+    "kl_oracle_generator": [10, 20, 50, 199],
 }
 
 

@@ -42,7 +42,12 @@ def read_settings():
 
 
 def load_data(constants, words=None):
-    """The data of a run, as sequence_gan.py makes them, without a text's report."""
+    """The data of a run, as sequence_gan.py makes them, without a text's report; InputError if a
+    file of that run has changed."""
+    for name in ("TARGET_FILE", "TEXT_FILE", "TEST_FILE"):
+        recorded = constants.get(f"content of {name}")
+        if recorded and sequence_gan.content(constants[name]) != recorded:
+            raise InputError(f"{constants[name]}: expected what the run began from, found another")
     with contextlib.redirect_stdout(io.StringIO()):
         return sequence_gan.make_data(constants, words)
 
@@ -97,6 +102,10 @@ def main(path):
     data = load_data(constants, model.words)
     if model.vocab_size != data.vocab_size or bool(model.words) != bool(data.words):
         raise InputError(f"{path}: expected a generator of the data that are named, found another")
+    for name in ("sequence_length", "start_token"):
+        expected = constants[name.upper().replace("SEQUENCE", "SEQ")]
+        if getattr(model, name) != expected:
+            raise InputError(f"{path}: expected a {name} of {expected}, found another")
     rows = rows_of(data, model)
     columns = list(rows["uniformly random"])
     print("sequences", *columns, sep=",")

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from controls import log_ratio, print_line
+from controls import log_ratio, print_line, read
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
@@ -127,13 +127,9 @@ def append(row):
         writer.writerow(row)
 
 
-def read():
+def measured():
     """The rows of memory.csv; what was measured twice, as a run was stopped, counts once."""
-    if not RESULTS.exists():
-        return []
-    with open(RESULTS, newline="") as file:
-        rows = csv.DictReader(file)
-        return list({tuple(row[name] for name in COLUMNS[:4]): row for row in rows}.values())
+    return list({tuple(row[name] for name in COLUMNS[:4]): row for row in read(RESULTS)}.values())
 
 
 def print_tables(rows):
@@ -167,7 +163,7 @@ def mean_cell(rows, number, names, digits):
 def main():
     sys.path.insert(0, str(ROOT))
     if not sys.argv[1:]:
-        return print_tables(read())
+        return print_tables(measured())
     if sys.argv[1:] == ["exact"]:
         generator, oracle = make_models()
         sequences = oracle.held_out, drawn(generator, 4050)
@@ -178,7 +174,7 @@ def main():
     for seed in map(int, sys.argv[2:]):
         for real in REAL:
             last = {"cnn": sys.argv[1], "real": real, "seed": str(seed), "set": "50"}
-            if not any(last.items() <= row.items() for row in read()):
+            if not any(last.items() <= row.items() for row in measured()):
                 train(sys.argv[1], real, seed)
 
 

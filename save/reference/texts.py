@@ -10,12 +10,13 @@ texts.csv has already is not run again.
 
 import csv
 import itertools
-import os
-import statistics
 import sys
 from pathlib import Path
 
+import controls
 import numpy as np
+from controls import read
+from draw import spread
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
@@ -44,14 +45,8 @@ COLUMNS = (
 
 def run(folder, **constants):
     """Run sequence_gan in the folder with these constants; its evaluations."""
-    import sequence_gan
-
-    os.makedirs(folder, exist_ok=True)
-    os.chdir(folder)
-    vars(sequence_gan).update(SCHEDULE | constants)
-    sequence_gan.main()
-    with open("save/metrics.csv", newline="") as file:
-        return [row | {"what": row["stage"]} for row in csv.DictReader(file) if row["nll_test"]]
+    rows = controls.run(folder, **SCHEDULE | constants)
+    return [row | {"what": row["stage"]} for row in rows]
 
 
 def bleus(data, x):
@@ -95,7 +90,7 @@ def run_seed(path, seed):
     from generator import load
 
     name, test = path.stem, path.with_name(f"{path.stem}-test.txt")
-    done = {row["what"] for row in read() if (row["text"], row["seed"]) == (name, str(seed))}
+    done = {row["what"] for row in read(RESULTS) if (row["text"], row["seed"]) == (name, str(seed))}
     files = {"TEXT_FILE": str(path), "TEST_FILE": str(test) if test.exists() else None}
     constants = files | {"SEED": seed, "SEQ_LENGTH": LENGTHS.get(name, 20)}
     folder = ROOT / "save/texts" / f"{name}, seed {seed}"
@@ -109,14 +104,6 @@ def run_seed(path, seed):
         append([r for r in rows if r["what"] == "adversarial"], text=name, seed=seed)
     else:
         print(f"{name}, seed {seed}: texts.csv has it already")
-
-
-def read():
-    """The rows of texts.csv."""
-    if not RESULTS.exists():
-        return []
-    with open(RESULTS, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def at_bleu(rows, name, value):
@@ -155,16 +142,12 @@ def print_table(rows):
         bleu = f"bleu_{order}"
         columns = list(zip(*(states(run, bleu) for run in runs)))
         for measure in (bleu, f"self_{bleu}", "nll_test"):
-            cells = [spread([row[measure] for row in column]) for column in columns]
+            found = [[float(row[measure]) for row in column if row[measure]] for column in columns]
+            cells = [spread(values) if values else "" for values in found]
             if measure == bleu:
                 found = [row["temperature"] for row in columns[4]]
                 cells[4] += f", temperature {spread(found)}"
             print(f"| {text}, {measure} | {' | '.join(cells)} |")
-
-
-def spread(values):
-    values = [float(value) for value in values if value != ""]
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" if values else ""
 
 
 def main():
@@ -177,7 +160,7 @@ def main():
         for seed in sys.argv[2:]:
             run_seed(path, int(seed))
     else:
-        print_table(read())
+        print_table(read(RESULTS))
 
 
 if __name__ == "__main__":
