@@ -348,9 +348,7 @@ def mean_and_interval(values):
 
 
 def shown(values):
-    """A cell of a table: mean and interval, or one value alone."""
-    if len(values) == 1:
-        return f"{values[0]:+.3f}"
+    """A cell of a table: mean and interval."""
     return "{:+.3f} ± {:.3f}".format(*mean_and_interval(values))
 
 
@@ -375,7 +373,7 @@ def print_outcomes(rows):
 
 
 def print_later(rows):
-    """The same changes with what was planned later; of one seed without an interval."""
+    """The same changes with what was planned later, of two seeds or more."""
     names = list(MEASURES)[:2]
     print_line("planned later: start, rewards", "seeds", *[MEASURES[name] for name in names])
     print("|---" * (2 + len(names)) + "|")
@@ -383,7 +381,7 @@ def print_later(rows):
         for condition in conditions:
             found = [in_pairs(rows, start, ["MLE", condition], name) for name in names]
             seeds = len(found[0][0])
-            if seeds:
+            if seeds > 1:
                 cells = [shown(end - mle) for mle, end in found]
                 print_line(f"{BEGINNINGS[start]}: {REWARDS[condition]}", seeds, *cells)
 
@@ -414,7 +412,7 @@ def print_further(rows):
     entropy, shares of the fall, the trial."""
     for start, (pair, label), name in itertools.product(STARTS, PAIRS.items(), MEASURES):
         one, other = in_pairs(rows, start, pair, name)
-        if len(one):
+        if len(one) > 1:
             found = f"{MEASURES[name]}, of {len(one)}: {shown(one - other)}"
             print(f"{BEGINNINGS[start]}: {label}, {found}")
     for name in list(MEASURES)[:2]:
