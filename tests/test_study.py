@@ -85,7 +85,7 @@ def test_controls_compare_the_seeds_that_both_have_at_their_end_and_at_equal_ent
     assert controls["outcomes"](rows, "MLE 26", "D", "nll") == {1: 2, 2: 5}
     paired = controls["in_pairs"](rows, "MLE 26", ["MLE", "D", "P"], "nll")
     assert np.array_equal(paired, [[7], [5], [4]])
-    half = 4.303 / np.sqrt(3)  # of Student's t with two degrees of freedom, and a deviation of 1
+    half = 4.3027 / np.sqrt(3)  # of Student's t with two degrees of freedom, and a deviation of 1
     assert controls["mean_and_interval"]([4, 2, 3]) == pytest.approx([3, half])
 
     ways = {"MLE": [8.0], "D": [7.5, 7, 6.5, 6, 5.5], "P": [7, 6, 5, 4, 3]}  # entropies
