@@ -7,15 +7,20 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there are two processes 
 import experiment
 import pytest
 import tensorflow as tf
+from filelock import FileLock
 
 assert not tf.config.experimental.tensor_float_32_execution_enabled()  # of generator.py
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A folder with a finished small run."""
-    folder = experiment.make(tmp_path_factory.mktemp("finished"))
-    experiment.run(folder)
+    """A folder with a finished small run, one for both processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            experiment.run(experiment.make(folder))
     return folder
 
 

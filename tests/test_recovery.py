@@ -151,7 +151,7 @@ def test_a_discriminator_of_keras_layers_is_resumed_to_the_byte(tmp_path, monkey
     first = experiment.README.index("    import keras")
     last = experiment.README.index("    sequence_gan.main()")
     script = "\n".join(line[4:] for line in experiment.README[first : last + 1])
-    constants = {"PRE_EPOCH_NUM": 1, "ROLLOUT_UPDATE_RATE": 0.0}
+    constants = {"PRE_EPOCH_NUM": 1, "TOTAL_BATCH": 1, "ROLLOUT_UPDATE_RATE": 0.0}
     folders = [tmp_path / "disturbed", tmp_path / "undisturbed"]
     for folder in folders:
         folder.mkdir()

@@ -99,13 +99,13 @@ def main(path):
     constants = vars(sequence_gan) if path else read_settings()
     path = path or "save/generator.npz"
     model = load(path, seed=1)
-    data = load_data(constants, model.words)
-    if model.vocab_size != data.vocab_size or bool(model.words) != bool(data.words):
-        raise InputError(f"{path}: expected a generator of the data that are named, found another")
     for name in ("sequence_length", "start_token"):
         expected = constants[name.upper().replace("SEQUENCE", "SEQ")]
         if getattr(model, name) != expected:
             raise InputError(f"{path}: expected a {name} of {expected}, found another")
+    data = load_data(constants, model.words)
+    if model.vocab_size != data.vocab_size or bool(model.words) != bool(data.words):
+        raise InputError(f"{path}: expected a generator of the data that are named, found another")
     rows = rows_of(data, model)
     columns = list(rows["uniformly random"])
     print("sequences", *columns, sep=",")
