@@ -161,7 +161,7 @@ def test_a_run_is_measured_by_its_own_constants(folder, monkeypatch):
     last = [row["nll_test"] for row in experiment.metrics(folder) if row["nll_test"]][-1]
     assert column["nll_test"][1] == pytest.approx(float(last), abs=1e-3)
     experiment.set_constants(folder, monkeypatch, SEQ_LENGTH=5)
-    message = "save/generator.npz: expected a sequence_length of 5, found another"
+    message = "save/generator.npz: expected a SEQ_LENGTH of 5, found 6"
     reference.assert_refused(lambda: measure["main"]("save/generator.npz"), message)
 
 

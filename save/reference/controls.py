@@ -150,7 +150,7 @@ PAIRS = {  # comparisons of the same seed
     ("Dc", "exact"): "rewards - exact log ratios, both less their mean",
     ("logits", "exact"): "logits - exact log ratios, both less their mean",
 }
-MANY = 10  # seeds that a row of the tables needs
+MANY = 10  # seeds that a row of the first table needs
 T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
     12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
     2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930,
@@ -178,12 +178,11 @@ def controlled(condition, notes, evaluate_from=0):
 
         def get_reward(self, x, rollout_num, score):
             sequence_gan.EVAL_EVERY = 1 if len(notes) >= evaluate_from else 100
-            scores = score
             if condition == "logits":
-                scores = functools.partial(logit, score)
+                score = functools.partial(logit, score)
             if condition == "exact":
-                scores = functools.partial(log_ratio, self.oracle, self.generator)
-            found = super().get_reward(x, rollout_num, scores)
+                score = functools.partial(log_ratio, self.oracle, self.generator)
+            found = super().get_reward(x, rollout_num, score)
             rewards = np.float32(CONDITIONS[condition](found, new_order(x)))
             if condition.endswith("no clip"):  # here, as a resumed run assigns the clip, too
                 self.generator.grad_clip.assign(1e9)

@@ -99,10 +99,10 @@ def main(path):
     constants = vars(sequence_gan) if path else read_settings()
     path = path or "save/generator.npz"
     model = load(path, seed=1)
-    for name in ("sequence_length", "start_token"):
-        expected = constants[name.upper().replace("SEQUENCE", "SEQ")]
-        if getattr(model, name) != expected:
-            raise InputError(f"{path}: expected a {name} of {expected}, found another")
+    found = {"SEQ_LENGTH": model.sequence_length, "START_TOKEN": model.start_token}
+    for name, value in found.items():
+        if value != constants[name]:
+            raise InputError(f"{path}: expected a {name} of {constants[name]}, found {value}")
     data = load_data(constants, model.words)
     if model.vocab_size != data.vocab_size or bool(model.words) != bool(data.words):
         raise InputError(f"{path}: expected a generator of the data that are named, found another")
