@@ -198,14 +198,10 @@ def test_each_variable_that_state_lacks_is_noticed():
             reference.assert_refused(lambda model=model: check_discriminator(model, x), LACKS)
 
 
-def of_sizes(filter_sizes):
-    return Discriminator(T, V, E, filter_sizes, [3, 3])
-
-
 TWO = some_batch(2)[0]
 BAD_CALLS = [
-    (lambda d: of_sizes([1, 7]), "filter_sizes: expected a whole number from 1 to 6, found 7"),
-    (lambda d: of_sizes([2, 2]), "filter_sizes: expected different ones, found [2, 2]"),
+    (lambda d: Discriminator(T, V, E, [1, 7], [3, 3]), "filter_sizes: expected a whole number"),
+    (lambda d: Discriminator(T, V, E, [2, 2], [3, 3]), "filter_sizes: expected different ones"),
     (lambda d: d.train_steps([TWO], [[0, 1, 1]]), "y: expected integers of shape (1, 2), found"),
     (lambda d: d.train_steps([TWO + V], [[0, 1]]), "x: expected integers from 0 to 11, found"),
     (lambda d: d.prob_real([[0]]), "x: expected integers of shape (None, 6)"),

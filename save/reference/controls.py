@@ -408,7 +408,7 @@ def at_equal_entropy(rows, start, name, seeds):
 
 def print_further(rows):
     """What the text says besides: conditions compared, MLE at a rate of 0.001, fresh seeds, equal
-    entropy, shares of the fall, the trial."""
+    entropy, the trial."""
     for start, (pair, label), name in itertools.product(STARTS, PAIRS.items(), MEASURES):
         one, other = in_pairs(rows, start, pair, name)
         if len(one) > 1:
@@ -430,12 +430,6 @@ def print_further(rows):
     for start, name in itertools.product(DRAWN, list(MEASURES)[:2]):
         difference = at_equal_entropy(rows, start, name, range(1, 21))
         print(f"At equal entropy, {BEGINNINGS[start]}, {MEASURES[name]}: {shown(difference)}")
-    for name in ("kl_generator_oracle", "nll_oracle"):
-        mle, d, p = in_pairs(rows, "MLE 26", ["MLE", "D", "P"], name)
-        again = np.random.default_rng(0).integers(0, len(d), [10_000, len(d)])  # bootstrap
-        low, high = np.quantile((mle - p)[again].mean(1) / (mle - d)[again].mean(1), [0.025, 0.975])
-        share = f"{np.mean(mle - p) / np.mean(mle - d):.2f} ({low:.2f} to {high:.2f})"
-        print(f"Shuffled rewards make this share of the fall of {MEASURES[name]}: {share}")
     for condition, epoch in (("MLE", "25"), ("D", "10")):  # of the README's trial
         same = {"start": "MLE 26", "condition": condition, "epoch": epoch}
         found = [row for row in rows if row.items() >= same.items()]

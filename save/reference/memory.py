@@ -3,7 +3,7 @@
 python save/reference/memory.py trial 1 2 3    trains the trial's CNN, with these seeds
 python save/reference/memory.py default 1      trains the CNN of the default run
 python save/reference/memory.py exact          prints the AUC of an exact discriminator
-python save/reference/memory.py                prints the tables of memory.csv
+python save/reference/memory.py                prints the table of memory.csv
 
 A discriminator is trained on 50 sets, as in the experiment, against a generator that stays as it
 is: generator-mle.npz. Half of a set are new sequences of the generator. The other half are real
@@ -132,25 +132,24 @@ def measured():
     return list({tuple(row[name] for name in COLUMNS[:4]): row for row in read(RESULTS)}.values())
 
 
-def print_tables(rows):
-    """What is taken for real, and the AUCs, after some of the sets; means over the seeds. The last
-    column is of the last set."""
-    sets = ["1", "5", "10", "20", "50"]
-    tables = {
-        "taken for real: trained on / unseen / generated": (COLUMNS[4:7], []),
-        "AUC against the generated: trained on / unseen": (COLUMNS[7:9], COLUMNS[9:]),
-    }
-    for title, (names, at_end) in tables.items():
-        print_line(f"{title}, after set", *sets, *(name.replace("_", " ") for name in at_end))
-        print("|---" * (1 + len(sets + at_end)) + "|")
-        for cnn, real in itertools.product(CNNS, REAL):
-            same = [row for row in rows if (row["cnn"], row["real"]) == (cnn, real)]
-            cells = [mean_cell(same, number, names, 2) for number in sets]
-            cells += [mean_cell(same, sets[-1], [name], 3) for name in at_end]
-            if same:
-                seeds = len({row["seed"] for row in same})
-                print_line(f"{cnn} CNN, {real} ({seeds} seed)", *cells)
-        print()
+def print_table(rows):
+    """What is taken for real, and the AUCs, after some of the sets, and the rank correlation after
+    the last one; means over the seeds."""
+    sets = "5", "10", "50"
+    taken, aucs, ranks = COLUMNS[4:7], COLUMNS[7:9], COLUMNS[9:]
+    print_line(
+        "discriminator, real sequences",
+        *("taken for real: trained on / unseen / generated, after set 5", "10", "50"),
+        *("AUC: trained on / unseen, after set 5", "10", "50", "rank correlation"),
+    )
+    print("|---" * 8 + "|")
+    for cnn, real in itertools.product(CNNS, REAL):
+        same = [row for row in rows if (row["cnn"], row["real"]) == (cnn, real)]
+        cells = [mean_cell(same, number, taken, 2) for number in sets]
+        cells += [mean_cell(same, number, aucs, 2) for number in sets]
+        cells.append(mean_cell(same, sets[-1], ranks, 3))
+        if same:
+            print_line(f"{cnn} CNN, {real}", *cells)
 
 
 def mean_cell(rows, number, names, digits):
@@ -163,7 +162,7 @@ def mean_cell(rows, number, names, digits):
 def main():
     sys.path.insert(0, str(ROOT))
     if not sys.argv[1:]:
-        return print_tables(measured())
+        return print_table(measured())
     if sys.argv[1:] == ["exact"]:
         generator, oracle = make_models()
         sequences = oracle.held_out, drawn(generator, 4050)
