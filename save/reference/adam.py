@@ -19,7 +19,7 @@ from memory import make_models
 
 STEPS = 16
 SEEDS = range(1, 11)
-# The clipped gradient has a norm of 5, so that a step is about as long as one of Adam's at 0.01.
+# The clipped gradient has a norm of about 5, so that a step is as long as those of Adam at 0.01.
 DESCENT_RATE = 0.6
 WAYS = [  # steps, reward
     ("Adam", 0.5),
