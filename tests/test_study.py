@@ -107,12 +107,11 @@ def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks(monkeyp
 def test_the_steps_of_gradient_descent_are_those_of_the_reward_for_all(monkeypatch):
     monkeypatch.syspath_prepend(REFERENCE)
     take_steps = runpy.run_path(str(REFERENCE / "adam.py"))["take_steps"]
-    monkeypatch.setitem(take_steps.__globals__, "STEPS", 1)
     generator = Generator(7, 3, 5, 4)
     before, x = generator.get_params(), generator.sample(64)
     vars(generator)["sample"] = lambda num: x[:num]
     gradients = generator.gradients(x, tf.fill([64, 4], -0.5))[1]
-    take_steps(generator, generator.gradients, "gradient descent", -0.5)
+    take_steps(generator, generator.gradients, "gradient descent", -0.5, steps=1)
     for p, q, gradient in zip(generator.get_params(), before, gradients, strict=True):
         np.testing.assert_allclose(p, q - 0.6 * gradient, rtol=1e-5, atol=1e-7)
 

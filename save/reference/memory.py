@@ -69,13 +69,13 @@ def drawn(model, seed):
         return model.sample(NUM).numpy()
 
 
-def make_models():
-    """The generator, and the oracle of the run that it is of."""
+def make_models(path=HERE / "generator-mle.npz"):
+    """A generator of our oracle, and that oracle with the data of seed 88."""
     import sequence_gan
     from generator import load
 
     file = {"TARGET_FILE": ROOT / "save/target_params.npz", "SEED": 88}
-    return load(HERE / "generator-mle.npz"), sequence_gan.make_data(vars(sequence_gan) | file)
+    return load(path), sequence_gan.make_data(vars(sequence_gan) | file)
 
 
 def train(cnn, real, seed):
