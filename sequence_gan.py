@@ -355,14 +355,17 @@ class Run:
         record, arrays = read_checkpoint()
         if resuming != resumes(record, now):
             raise InputError(f"{CHECKPOINT_FILE}: another run has just written it; start again")
+        best = arrays.pop("best", None)
         if resuming:
             values = {name: variable.numpy() for name, variable in self.variables.items()}
             if kinds(values) != kinds(arrays):
                 raise InputError(f"{CHECKPOINT_FILE}: expected the state of these models")
             for name, variable in self.variables.items():
                 variable.assign(arrays[name])
+            if best is not None:  # the file may be of an evaluation that is done again
+                write_file(BEST_FILE, best.tobytes())
             # The file of INITIAL_GENERATOR may be gone; the record knows what it was.
-            now = now | {name: record["settings"].get(name) for name in INITIAL}
+            now = now | {INITIAL: record["settings"].get(INITIAL)}
         else:
             keep_aside()
             record = {"done": {}, "log": "", "rows": [], "seconds": 0.0, "words": data.words}
@@ -459,6 +462,8 @@ class Run:
         """Write all that the run is resumed from, in one step."""
         self.record |= {"seconds": time.monotonic() - self.started, "finished": finished}
         arrays = {name: variable.numpy() for name, variable in self.variables.items()}
+        if os.path.exists(BEST_FILE):
+            arrays["best"] = np.fromfile(BEST_FILE, np.uint8)
         data = io.BytesIO()
         np.savez(data, record=json.dumps(self.record), **arrays)
         write_file(CHECKPOINT_FILE, data.getvalue())
@@ -521,7 +526,7 @@ def check_record(record):
     record["log"].encode()  # fails where it is no text that can be written
 
 
-INITIAL = ["INITIAL_GENERATOR", "content of INITIAL_GENERATOR"]
+INITIAL = "content of INITIAL_GENERATOR"
 
 
 def resumes(record, now):
@@ -536,9 +541,8 @@ def resumes(record, now):
     was = record["settings"]
     changed = {name for name in was | now if was.get(name) != now.get(name)}
     changed.discard("EVAL_EVERY")  # looking does not change a run
-    gone = now["content of INITIAL_GENERATOR"] is None
-    if gone and now["INITIAL_GENERATOR"] in (None, was.get("INITIAL_GENERATOR")):
-        changed -= set(INITIAL)  # a run that has begun can do without that file
+    if now[INITIAL] is None and "INITIAL_GENERATOR" not in changed:
+        changed.discard(INITIAL)  # the file is gone; a run that has begun can do without it
     adversarial_begun = "adversarial" in record["done"]
     epochs_remain = now["TOTAL_BATCH"] > record["done"].get("adversarial", 0)
     if record["finished"]:

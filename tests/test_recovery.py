@@ -25,7 +25,7 @@ def unfinished(interrupted, tmp_path):
 def test_an_interrupted_run_goes_on_and_writes_its_files_anew(
     unfinished, finished, monkeypatch, capsys
 ):
-    for name in ("experiment-log.txt", "metrics.csv", "real_data.txt"):
+    for name in ("experiment-log.txt", "metrics.csv", "real_data.txt", "generator-best.npz"):
         (unfinished / "save" / name).write_text("half")
     (unfinished / "save/.checkpoint.npz.tmp").write_bytes(b"half")
     experiment.set_constants(unfinished, monkeypatch)
@@ -60,6 +60,7 @@ NOW = {name: getattr(sequence_gan, name) for name in sequence_gan.CONSTANTS} | {
 NOW |= {"INITIAL_GENERATOR": "mine.npz", "content of INITIAL_GENERATOR": "def"}
 NOW |= {"content of TARGET_FILE": "abc"}
 FIXED = [name for name in sequence_gan.CONSTANTS if name not in ("TOTAL_BATCH", "EVAL_EVERY")]
+GONE = {"content of INITIAL_GENERATOR": None}
 STARTS = [  # done, finished, what has changed -> whether it is resumed, or the refusal
     (2, False, {"TOTAL_BATCH": 9}, True),
     (3, True, {"TOTAL_BATCH": 9}, True),
@@ -69,9 +70,9 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
     (3, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; put it back to resume, or delete"),
     (0, False, {"content of TARGET_FILE": "new"}, "TARGET_FILE was 'abc', is 'new'; put it back"),
     (0, False, {"NEW": 2}, "NEW was None, is 2; put"),  # a constant that is new
-    (2, False, {"INITIAL_GENERATOR": None, "content of INITIAL_GENERATOR": None}, True),
-    (2, False, {"content of INITIAL_GENERATOR": None}, True),  # the file is gone
-    (2, False, {"INITIAL_GENERATOR": "typo", "content of INITIAL_GENERATOR": None}, "INITIAL_GEN"),
+    (3, True, {"TOTAL_BATCH": 9, "INITIAL_GENERATOR": None} | GONE, False),
+    (2, False, {"INITIAL_GENERATOR": None} | GONE, "INITIAL_GENERATOR was 'mine.npz', is None"),
+    (2, False, GONE, True),  # the file is gone
     *((2, False, {name: "other"}, f"{name} was .*, is 'other'; put it back") for name in FIXED),
 ]
 
