@@ -78,12 +78,18 @@ def state_after(batches, generator):
 
 
 def main(path=HERE / "generator-mle.npz", steps=16):
+    if not (str(steps).isdecimal() and int(steps) > 0):
+        sys.exit(f"adam.py: expected a number of steps of at least 1, found {steps!r}")
     sys.path.insert(0, str(HERE.parent.parent))
     import tensorflow as tf
 
+    from dataloader import InputError
     from generator import Generator
 
-    model, oracle = make_models(path)
+    try:
+        model, oracle = make_models(path)
+    except InputError as error:
+        sys.exit(f"adam.py: {error}")
     generator = Generator(*model.sizes, model.sequence_length)
     generator.set_params(model.get_params())
     gradients = tf.function(generator.gradients)

@@ -24,6 +24,7 @@ ROOT = HERE.parent.parent
 RESULTS = HERE / "controls.csv"
 TRIAL = {
     "TARGET_FILE": str(ROOT / "save/target_params.npz"),
+    **dict.fromkeys(["TEXT_FILE", "TEST_FILE", "INITIAL_GENERATOR"]),
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [50, 50, 50, 50, 50],
     "D_STEPS": 1,
@@ -298,7 +299,8 @@ def run_seed(seed, start, conditions):
     for condition in conditions:
         copy = folder / condition
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder / "save", copy / "save")
+        # Of a run that was stopped before its rows were written another may be kept there.
+        shutil.copytree(folder / "save", copy / "save", ignore=shutil.ignore_patterns("run-*"))
         notes = []
         drawn = start in DRAWN and condition != "exact"
         rollout = controlled(condition, notes, 0 if drawn else 13 * steps)
@@ -489,9 +491,10 @@ def main():
         print_outcomes(rows)
         print()
         print_later(rows)
-        print()
-        print_further(rows)
         draw(rows)
+        if all(len(outcomes(rows, start, "P", "entropy")) == 20 for start in DRAWN):
+            print()
+            print_further(rows)
 
 
 if __name__ == "__main__":

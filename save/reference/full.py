@@ -136,20 +136,28 @@ def main():
         case ["shuffled", oracle, seed]:
             run_full(oracle, seed, "shuffled", Rollout=controlled("P", []))
         case ["one", oracle, seed, metrics]:
+            from sequence_gan import content
+
             none = {"DIS_PRETRAIN_ROUNDS": 0, "D_STEPS": 0}
             metrics = Path(metrics).resolve()
-            run_full(oracle, seed, f"one of {metrics.stem}", Rollout=recorded(metrics), **none)
+            rollout = recorded(metrics)
+            run_full(oracle, seed, f"one of {content(metrics)}", Rollout=rollout, **none)
         case found:
             sys.exit(f"full.py: expected one of the three commands at its top, found {found}")
 
 
 def run_full(oracle, seed, what, **names):
     """Run the whole experiment with these names in place of its own."""
+    from dataloader import InputError
+
     oracle = Path(oracle).resolve()
     if not (oracle.is_file() and seed.isdecimal()):
         sys.exit(f"full.py: expected an oracle's file and a seed, found {str(oracle)!r}, {seed!r}")
-    folder = ROOT / "save/full" / f"{oracle.stem}, seed {seed}, {what}"
-    run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **names)
+    folder = ROOT / "save/full" / f"{oracle.name}, seed {seed}, {what}"
+    try:
+        run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **names)
+    except InputError as error:
+        sys.exit(f"full.py: {error}")
 
 
 if __name__ == "__main__":

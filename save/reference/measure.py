@@ -116,6 +116,7 @@ def main(path):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a text's characters, where output has few
     try:
         main(sys.argv[1] if sys.argv[1:] else None)
     except (InputError, OSError) as error:

@@ -74,8 +74,8 @@ def make_models(path=HERE / "generator-mle.npz"):
     import sequence_gan
     from generator import load
 
-    file = {"TARGET_FILE": ROOT / "save/target_params.npz", "SEED": 88}
-    return load(path), sequence_gan.make_data(vars(sequence_gan) | file)
+    ours = {"TARGET_FILE": ROOT / "save/target_params.npz", "TEXT_FILE": None, "SEED": 88}
+    return load(path), sequence_gan.make_data(vars(sequence_gan) | ours)
 
 
 def train(cnn, real, seed):
@@ -116,6 +116,7 @@ def train(cnn, real, seed):
         beside = checkpoint.with_suffix(".tmp.npz")
         np.savez(beside, set=number, **state)
         beside.replace(checkpoint)
+    checkpoint.unlink()
 
 
 def append(row):
