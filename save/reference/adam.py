@@ -23,7 +23,7 @@ from memory import make_models
 
 SEEDS = range(1, 11)
 HERE = Path(__file__).parent
-# The clipped gradient has a norm of about 5, so that a step is as long as those of Adam at 0.01.
+# The clipped gradient has a norm of about 5: a step is as long as the first ones of Adam at 0.01.
 DESCENT_RATE = 0.6
 WAYS = [  # steps, reward
     ("Adam", 0.5),
