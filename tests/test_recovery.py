@@ -64,7 +64,6 @@ GONE = {"content of INITIAL_GENERATOR": None}
 STARTS = [  # done, finished, what has changed -> whether it is resumed, or the refusal
     (2, False, {"TOTAL_BATCH": 9}, True),
     (3, True, {"TOTAL_BATCH": 9}, True),
-    (3, True, {"TOTAL_BATCH": 9, "SEED": 1}, False),
     (0, False, {"TOTAL_BATCH": 0}, True),  # in MLE: without adversarial training after all
     (2, False, {"EVAL_EVERY": 1}, True),  # looking does not change a run
     (3, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; put it back to resume, or delete"),

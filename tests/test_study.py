@@ -122,9 +122,14 @@ def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, m
     for name, value in ("TOTAL_BATCH", 3), ("EVAL_EVERY", 5):
         monkeypatch.setattr(sequence_gan, name, value)
     (tmp_path / "save").mkdir()
-    (tmp_path / "run.csv").write_text("epoch,reward_mean\n0,0.5\n0,\n1,0.25\n2,0.125\n")
-    recorded = runpy.run_path(str(REFERENCE / "full.py"))["recorded"]
-    rollout = recorded(tmp_path / "run.csv")(Generator(7, 3, 5, 4), 0.0)
+    full = runpy.run_path(str(REFERENCE / "full.py"))
+    monkeypatch.setitem(full["main"].__globals__, "run", runs := mock.Mock())
+    for last in (0.25, 0.125):
+        (tmp_path / "run.csv").write_text(f"epoch,reward_mean\n0,0.5\n0,\n1,0.25\n2,{last}\n")
+        monkeypatch.setattr("sys.argv", ["full.py", "one", "run.csv", "1", "run.csv"])
+        full["main"]()
+    assert len({call.args[0] for call in runs.call_args_list}) == 2  # folders; none is resumed
+    rollout = runs.call_args.kwargs["Rollout"](Generator(7, 3, 5, 4), 0.0)
     for epoch, reward in enumerate((0.5, 0.25, 0.125)):
         (tmp_path / "save/metrics.csv").write_text("epoch,pg_loss\n" + "0,1\n0,\n" * epoch)
         assert (rollout.get_reward(np.zeros([2, 4], int), 1, None) == reward).all()
