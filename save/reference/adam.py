@@ -24,6 +24,7 @@ from memory import make_models
 SEEDS = range(1, 11)
 HERE = Path(__file__).parent
 # The clipped gradient has a norm of about 5: a step is as long as the first ones of Adam at 0.01.
+# For 200 steps 0.28 makes them so.
 DESCENT_RATE = 0.6
 WAYS = [  # steps, reward
     ("Adam", 0.5),

@@ -299,7 +299,7 @@ def run_seed(seed, start, conditions):
     for condition in conditions:
         copy = folder / condition
         shutil.rmtree(copy, ignore_errors=True)
-        # Of a run that was stopped before its rows were written another may be kept there.
+        # run-*: an MLE that was stopped before its rows were written, and run again.
         shutil.copytree(folder / "save", copy / "save", ignore=shutil.ignore_patterns("run-*"))
         notes = []
         drawn = start in DRAWN and condition != "exact"
@@ -420,8 +420,9 @@ def print_further(rows):
         new, same = (outcomes(rows, start, "Dc", name) for start in ("MLE 6, new", "MLE 6"))
         mle = [outcomes(rows, start, "MLE", name) for start in ("MLE 6, new", "MLE 6")]
         changes = [new[seed] - mle[0][seed] - same[seed] + mle[1][seed] for seed in new]
-        found = f"{MEASURES[name]}, of {len(new)}: {shown(changes)}"
-        print(f"6 epochs: less their mean, new - same real sequences, {found}")
+        if len(new) > 1:
+            found = f"{MEASURES[name]}, of {len(new)}: {shown(changes)}"
+            print(f"6 epochs: less their mean, new - same real sequences, {found}")
     slow = [row for row in rows if row["start"] == "MLE at 0.001"]
     for seed, name in itertools.product(sorted({row["seed"] for row in slow}), list(MEASURES)[:2]):
         nearest = min((float(row[name]), row["epoch"]) for row in slow if row["seed"] == seed)

@@ -4,11 +4,11 @@ python save/reference/full.py shuffled ORACLE SEED
 python save/reference/full.py one ORACLE SEED METRICS
 python save/reference/full.py                            prints the table, draws full-size.png
 
-Both run the whole experiment, in save/full/, with an oracle's file. The first shuffles the rewards
-of each step over the sequences. The second has no discriminator, and takes an hour of one core: in
-an epoch all tokens have one reward, the mean one that the epoch had in a run of SeqGAN, whose
-metrics.csv is METRICS. The same command resumes an interrupted run. The table and the picture are
-of metrics that were copied here, under the names in RUNS. mean-our-oracle.csv is of
+Both run the experiment as sequence_gan.py has it, in save/full/, with an oracle's file. The first
+shuffles the rewards of each step over the sequences. The second has no discriminator, and takes an
+hour of one core: in an epoch all tokens have one reward, the mean one that the epoch had in a run
+of SeqGAN, whose metrics.csv is METRICS. The same command resumes an interrupted run. The table and
+the picture are of metrics that were copied here, under the names in RUNS. mean-our-oracle.csv is of
 
 python save/reference/full.py one save/target_params.npz 88 save/reference/seqgan-our-oracle.csv
 """
@@ -147,13 +147,14 @@ def main():
 
 
 def run_full(oracle, seed, what, **names):
-    """Run the whole experiment with these names in place of its own."""
+    """Run the experiment with these names in place of its own."""
     from dataloader import InputError
 
     oracle = Path(oracle).resolve()
     if not (oracle.is_file() and seed.isdecimal()):
         sys.exit(f"full.py: expected an oracle's file and a seed, found {str(oracle)!r}, {seed!r}")
     folder = ROOT / "save/full" / f"{oracle.name}, seed {seed}, {what}"
+    names |= dict.fromkeys(["TEXT_FILE", "TEST_FILE", "INITIAL_GENERATOR"])
     try:
         run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **names)
     except InputError as error:

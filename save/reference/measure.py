@@ -116,7 +116,8 @@ def main(path):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a text's characters, where output has few
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")
     try:
         main(sys.argv[1] if sys.argv[1:] else None)
     except (InputError, OSError) as error:
