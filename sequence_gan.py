@@ -362,10 +362,10 @@ class Run:
                 raise InputError(f"{CHECKPOINT_FILE}: expected the state of these models")
             for name, variable in self.variables.items():
                 variable.assign(arrays[name])
-            if best is not None:  # the file may be of an evaluation that is done again
+            if best is not None:  # the file may be of an evaluation after the checkpoint
                 write_file(BEST_FILE, best.tobytes())
             # The file of INITIAL_GENERATOR may be gone; the record knows what it was.
-            now = now | {INITIAL: record["settings"].get(INITIAL)}
+            now = now | {INITIAL_CONTENT: record["settings"].get(INITIAL_CONTENT)}
         else:
             keep_aside()
             record = {"done": {}, "log": "", "rows": [], "seconds": 0.0, "words": data.words}
@@ -526,7 +526,7 @@ def check_record(record):
     record["log"].encode()  # fails where it is no text that can be written
 
 
-INITIAL = "content of INITIAL_GENERATOR"
+INITIAL_CONTENT = "content of INITIAL_GENERATOR"
 
 
 def resumes(record, now):
@@ -541,8 +541,8 @@ def resumes(record, now):
     was = record["settings"]
     changed = {name for name in was | now if was.get(name) != now.get(name)}
     changed.discard("EVAL_EVERY")  # looking does not change a run
-    if now[INITIAL] is None and "INITIAL_GENERATOR" not in changed:
-        changed.discard(INITIAL)  # the file is gone; a run that has begun can do without it
+    if now[INITIAL_CONTENT] is None and "INITIAL_GENERATOR" not in changed:
+        changed.discard(INITIAL_CONTENT)  # the file is gone; a run that has begun can do without it
     adversarial_begun = "adversarial" in record["done"]
     epochs_remain = now["TOTAL_BATCH"] > record["done"].get("adversarial", 0)
     if record["finished"]:

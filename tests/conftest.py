@@ -1,7 +1,6 @@
 import os
 
-# Much is compiled, and little of it runs for long.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # it runs briefly
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there are two processes of them
 
 import experiment

@@ -52,6 +52,7 @@ NO_FILE = "expected a file, and none that a run writes, found"
 BATCHES = "BATCH_SIZE, DIS_BATCH_SIZE: expected at most"
 BAD = [  # the driver's own, and one of each class, whose argument gets the constant's name
     ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
+    ({"ROLLOUT_NUM": 0}, "ROLLOUT_NUM: expected a whole number from 1"),
     ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     ({"DIS_NUM_FILTERS": [8, 8]}, "the discriminator, DIS_...: num_filters: expected integers of"),
     ({"GEN_LEARNING_RATE": 1e10}, "the generator, GEN_...: learning_rate: expected a number from"),

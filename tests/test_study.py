@@ -152,6 +152,8 @@ def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
     assert (folder / "logs.png").read_bytes().startswith(b"\x89PNG")
     (folder / "a.txt").write_text(log + "epoch:\t0\tnll:\tten\n")
     assert "a.txt, line 5: expected a line of" in run(folder, "draw.py", "a.txt", code=1)[1]
+    (folder / "a.txt").write_text("pre-training...\nepoch:\t0\tnll:\tnan\n")
+    assert "a.txt: expected an experiment log, found" in run(folder, "draw.py", "a.txt", code=1)[1]
 
 
 def test_a_run_is_measured_by_its_own_constants(folder, monkeypatch):

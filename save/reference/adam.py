@@ -23,8 +23,8 @@ from memory import make_models
 
 SEEDS = range(1, 11)
 HERE = Path(__file__).parent
-# The clipped gradient has a norm of about 5: a step is as long as the first ones of Adam at 0.01.
-# For 200 steps 0.28 makes them so.
+# Its steps are then as long, on average, as the 16 of Adam at 0.01. For 200 steps after 120 epochs
+# of MLE this takes 0.28.
 DESCENT_RATE = 0.6
 WAYS = [  # steps, reward
     ("Adam", 0.5),

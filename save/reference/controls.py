@@ -22,9 +22,9 @@ import numpy as np
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 RESULTS = HERE / "controls.csv"
-TRIAL = {
+NO_TEXT = {"TEXT_FILE": None, "TEST_FILE": None, "INITIAL_GENERATOR": None}
+TRIAL = NO_TEXT | {
     "TARGET_FILE": str(ROOT / "save/target_params.npz"),
-    **dict.fromkeys(["TEXT_FILE", "TEST_FILE", "INITIAL_GENERATOR"]),
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [50, 50, 50, 50, 50],
     "D_STEPS": 1,
@@ -493,6 +493,7 @@ def main():
         print()
         print_later(rows)
         draw(rows)
+        # What follows compares all twenty seeds.
         if all(len(outcomes(rows, start, "P", "entropy")) == 20 for start in DRAWN):
             print()
             print_further(rows)

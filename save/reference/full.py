@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from controls import MEASURES, REWARDS, controlled, print_line, read, run
+from controls import MEASURES, NO_TEXT, REWARDS, controlled, print_line, read, run
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
@@ -154,9 +154,8 @@ def run_full(oracle, seed, what, **names):
     if not (oracle.is_file() and seed.isdecimal()):
         sys.exit(f"full.py: expected an oracle's file and a seed, found {str(oracle)!r}, {seed!r}")
     folder = ROOT / "save/full" / f"{oracle.name}, seed {seed}, {what}"
-    names |= dict.fromkeys(["TEXT_FILE", "TEST_FILE", "INITIAL_GENERATOR"])
     try:
-        run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **names)
+        run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **NO_TEXT, **names)
     except InputError as error:
         sys.exit(f"full.py: {error}")
 
