@@ -64,9 +64,10 @@ def test_sampler_is_exact_over_a_large_vocabulary():
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2])
-def test_a_prefix_is_kept_and_a_temperature_divides_the_logits(params, temperature):
+def test_prefixes_are_kept_and_a_temperature_divides_the_logits(params, temperature):
     x = LSTM(params, 4, seed=3).sample(40_000, prefix=[5, 1], temperature=temperature).numpy()
     assert (x[:, :2] == [5, 1]).all()
+    assert LSTM(params, T).sample(2, [[4], [1]]).numpy()[:, 0].tolist() == [4, 1]
     cells = np.insert(reference.all_sequences(V, 2), [0, 0], [5, 1], axis=1)
     tempered = [*params[:13], params[13] / temperature, params[14] / temperature]
     probabilities = np.exp(reference.lstm_log_prob(tempered, cells)[:, 2:].sum(1))
@@ -111,11 +112,6 @@ def test_what_is_drawn_by_a_seed_does_not_change_what_is_drawn_next(params):
         np.testing.assert_array_equal(looked.sample(20), plain.sample(20))
     np.testing.assert_array_equal(*drawn)
     np.testing.assert_array_equal(drawn[0], LSTM(params, T, seed=7).sample(20))
-
-
-def test_each_sequence_may_have_a_prefix_of_its_own(params):
-    x = LSTM(params, T).sample(2, [[4, 6], [1, 2]]).numpy()
-    assert x[:, :2].tolist() == [[4, 6], [1, 2]]
 
 
 def test_what_can_be_set_acts_and_what_cannot_act_cannot_be_set(params):

@@ -104,16 +104,21 @@ def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks(monkeyp
     assert list(found.values()) == ["1.0000", "0.5000", "0.3333", "1.0000", "0.6667", "0.5000"]
 
 
-def test_the_steps_of_gradient_descent_are_those_of_the_reward_for_all(monkeypatch):
+def test_adam_sees_batches_without_moving_and_steps_are_those_of_one_reward(monkeypatch):
     monkeypatch.syspath_prepend(REFERENCE)
-    take_steps = runpy.run_path(str(REFERENCE / "adam.py"))["take_steps"]
+    adam = runpy.run_path(str(REFERENCE / "adam.py"))
     generator = Generator(7, 3, 5, 4)
     before, x = generator.get_params(), generator.sample(64)
     vars(generator)["sample"] = lambda num: x[:num]
-    gradients = generator.gradients(x, tf.fill([64, 4], -0.5))[1]
-    take_steps(generator, generator.gradients, "gradient descent", -0.5, steps=1)
-    for p, q, gradient in zip(generator.get_params(), before, gradients, strict=True):
-        np.testing.assert_allclose(p, q - 0.6 * gradient, rtol=1e-5, atol=1e-7)
+    gradients = generator.gradients(x, tf.fill([64, 4], 0.5))[1]
+    adam["state_after"](2, generator)  # m = 0.19 g, v = 0.001999 g^2; after Adam's step 0.071 g
+    reference.assert_same(generator.get_params(), before)
+    steps = {"Adam": lambda g: -0.00262 * np.sign(g), "gradient descent": lambda g: 0.6 * g}
+    for kind, step in steps.items():
+        adam["take_steps"](generator, generator.gradients, kind, -0.5, steps=1)
+        for p, q, g in zip(generator.get_params(), before, gradients, strict=True):
+            np.testing.assert_allclose(p - q, step(g), rtol=0.05, atol=1e-5)
+        generator.set_params(before)
 
 
 def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, monkeypatch):
