@@ -93,7 +93,7 @@ def print_table():
 
 
 def draw():
-    """The changes from epoch to epoch; of the last measure once more those to epoch 20."""
+    """The changes in each fifth epoch; of the last measure once more all those to epoch 20."""
     from draw import save
     from matplotlib.figure import Figure
 
@@ -115,6 +115,8 @@ def draw():
                 line = found[measure]
                 if axes is panels[3]:
                     line = {epoch: value for epoch, value in line.items() if epoch <= 20}
+                else:
+                    line = {epoch: value for epoch, value in line.items() if epoch % 5 == 0}
                 (handles[label],) = axes.plot(line.keys(), line.values(), **style)
         panels[0].set_ylabel(f"{oracle}\nnats per token")
         for axes, measure in zip(panels, EPOCHS):
