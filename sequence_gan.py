@@ -501,6 +501,11 @@ def read_checkpoint():
         return record, arrays
     except InputError as error:
         what = str(error)
+    except MemoryError:
+        raise
+    except OSError as error:  # the file may be whole, as where it is another user's
+        what = f"{CHECKPOINT_FILE}: cannot be read: {error.strerror or error}"
+        raise InputError(what) from None
     except Exception:  # whatever a damaged file provokes in its readers
         what = "it is no file that a run wrote"
     raise InputError(f"{CHECKPOINT_FILE}: cannot be read, {what}; move it away to begin")

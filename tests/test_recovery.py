@@ -28,8 +28,7 @@ def test_an_interrupted_run_writes_its_files_anew(unfinished, finished, monkeypa
     (unfinished / "save/.checkpoint.npz.tmp").write_bytes(b"half")
     experiment.set_constants(unfinished, monkeypatch)
     sequence_gan.main()
-    said = capsys.readouterr().out
-    assert "SeqGAN, resumed after mle 6, discriminator 2, adversarial " in said
+    assert "resumed after mle 6, discriminator 2, adversarial " in capsys.readouterr().out
     assert experiment.outputs(unfinished) == experiment.outputs(finished)
 
 
@@ -38,7 +37,6 @@ def test_a_second_run_is_refused_and_ctrl_c_ends_the_first(unfinished):
     with experiment.run_until(6, unfinished, **LISTEN) as process:
         _, err = experiment.run(unfinished, code=1)
         assert "another run is under way in this folder (save/.lock)" in err
-        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
@@ -121,6 +119,9 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
     for wrong in ({"more": np.ones(3)}, {"generator/bi": bias[1:]}, {"generator/bi": 1j * bias}):
         np.savez(path, **arrays | wrong)
         experiment.assert_refused("save/checkpoint.npz: expected", unfinished, monkeypatch)
+    path.unlink()
+    path.mkdir()  # as any file that cannot be opened: it may be whole, and is not to be moved away
+    experiment.assert_refused(f"{unread[:-4]}: Is a directory", unfinished, monkeypatch)
     assert experiment.log(unfinished) == log
 
 

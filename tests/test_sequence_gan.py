@@ -78,8 +78,7 @@ def test_bad_constants_are_named_and_nothing_is_touched(tmp_path, monkeypatch, c
 
 def test_bad_input_ends_with_one_line_and_exit_code_1_and_makes_no_folder(tmp_path):
     folder = experiment.make(tmp_path, TEXT_FILE="text.txt")
-    (folder / "save/target_params.npz").unlink()
-    (folder / "save").rmdir()
+    (folder / "save").rename(folder / "away")
     (folder / "text.txt").write_bytes(b"one\ntw\xffo\n")
     _, err = experiment.run(folder, code=1)
     refusal = "sequence_gan.py: text.txt, line 2: expected UTF-8, found b'tw\\xffo'\n"

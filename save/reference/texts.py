@@ -22,6 +22,7 @@ HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 RESULTS = HERE / "texts.csv"
 SCHEDULE = {  # chosen by trials on the poems, with 11 epochs of MLE
+    "INITIAL_GENERATOR": None,
     "PRE_EPOCH_NUM": 16,
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [100, 100, 100, 100, 100],
