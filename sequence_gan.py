@@ -504,8 +504,8 @@ def read_checkpoint():
     except MemoryError:
         raise
     except OSError as error:  # the file may be whole, as where it is another user's
-        what = f"{CHECKPOINT_FILE}: cannot be read: {error.strerror or error}"
-        raise InputError(what) from None
+        why = error.strerror or error
+        raise InputError(f"{CHECKPOINT_FILE}: cannot be read: {why}") from None
     except Exception:  # whatever a damaged file provokes in its readers
         what = "it is no file that a run wrote"
     raise InputError(f"{CHECKPOINT_FILE}: cannot be read, {what}; move it away to begin")

@@ -67,7 +67,7 @@ def test_sampler_is_exact_over_a_large_vocabulary():
 def test_prefixes_are_kept_and_a_temperature_divides_the_logits(params, temperature):
     x = LSTM(params, 4, seed=3).sample(40_000, prefix=[5, 1], temperature=temperature).numpy()
     assert (x[:, :2] == [5, 1]).all()
-    assert LSTM(params, T).sample(2, [[4], [1]]).numpy()[:, 0].tolist() == [4, 1]
+    assert LSTM(params, T).sample(2, [[4, 6], [1, 2]])[:, :2].numpy().tolist() == [[4, 6], [1, 2]]
     cells = np.insert(reference.all_sequences(V, 2), [0, 0], [5, 1], axis=1)
     tempered = [*params[:13], params[13] / temperature, params[14] / temperature]
     probabilities = np.exp(reference.lstm_log_prob(tempered, cells)[:, 2:].sum(1))

@@ -28,7 +28,7 @@ def test_an_interrupted_run_writes_its_files_anew(unfinished, finished, monkeypa
     (unfinished / "save/.checkpoint.npz.tmp").write_bytes(b"half")
     experiment.set_constants(unfinished, monkeypatch)
     sequence_gan.main()
-    assert "resumed after mle 6, discriminator 2, adversarial " in capsys.readouterr().out
+    assert "SeqGAN, resumed after mle 6, discriminator 2, adversarial " in capsys.readouterr().out
     assert experiment.outputs(unfinished) == experiment.outputs(finished)
 
 
