@@ -115,14 +115,13 @@ def test_what_is_drawn_by_a_seed_does_not_change_what_is_drawn_next(params):
 
 
 def test_what_can_be_set_acts_and_what_cannot_act_cannot_be_set(params):
-    x, rewards = some_tokens(3), np.ones([3, T], np.float32)
-    weight = [tf.constant(part) for part in (x, rewards)]
+    x, rewards = tf.constant(some_tokens(3)), tf.ones([3, T])
     generator = make_generator(params, learning_rate=0.1, adversarial_learning_rate=0.0)
     compiled = tf.function(generator.gradients)
     norms = []
     for clip in (1.0, 0.25):
         generator.grad_clip.assign(clip)
-        norms.append(float(tf.linalg.global_norm(compiled(*weight)[1])))
+        norms.append(float(tf.linalg.global_norm(compiled(x, rewards)[1])))
     assert norms[0] > 2 * norms[1] > 0
     generator.reinforce_step(x, rewards)
     reference.assert_same(generator.get_params(), params)  # its rate is 0, that of MLE is not

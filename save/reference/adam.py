@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from controls import MEASURES, print_line, shown
+from controls import MEASURES, in_one_line, print_line, shown
 from memory import make_models
 
 SEEDS = range(1, 11)
@@ -81,16 +81,11 @@ def state_after(batches, generator):
 def main(path=HERE / "generator-mle.npz", steps=16):
     if not (str(steps).isdecimal() and int(steps) > 0):
         sys.exit(f"adam.py: expected a number of steps of at least 1, found {steps!r}")
-    sys.path.insert(0, str(HERE.parent.parent))
     import tensorflow as tf
 
-    from dataloader import InputError
     from generator import Generator
 
-    try:
-        model, oracle = make_models(path)
-    except InputError as error:
-        sys.exit(f"adam.py: {error}")
+    model, oracle = make_models(path)
     generator = Generator(*model.sizes, model.sequence_length)
     generator.set_params(model.get_params())
     gradients = tf.function(generator.gradients)
@@ -124,4 +119,6 @@ def main(path=HERE / "generator-mle.npz", steps=16):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) > 3:
+        sys.exit(f"adam.py: expected a generator and a number of steps, found {sys.argv[1:]}")
+    in_one_line(main, *sys.argv[1:])

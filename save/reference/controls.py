@@ -22,13 +22,44 @@ import numpy as np
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 RESULTS = HERE / "controls.csv"
-NO_TEXT = {"TEXT_FILE": None, "TEST_FILE": None, "INITIAL_GENERATOR": None}
-TRIAL = NO_TEXT | {
+EXPERIMENT = {  # the default run. The study's runs begin from these, not from sequence_gan.py's.
+    "EMB_DIM": 32,
+    "HIDDEN_DIM": 32,
+    "SEQ_LENGTH": 20,
+    "START_TOKEN": 0,
+    "VOCAB_SIZE": 5000,
+    "PRE_EPOCH_NUM": 120,
+    "GEN_LEARNING_RATE": 0.01,
+    "GEN_ADVERSARIAL_LEARNING_RATE": None,
+    "GEN_GRAD_CLIP": 5.0,
+    "SEED": 88,
+    "BATCH_SIZE": 64,
+    "DIS_EMBEDDING_DIM": 64,
+    "DIS_FILTER_SIZES": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20],
+    "DIS_NUM_FILTERS": [100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160],
+    "DIS_DROPOUT_KEEP_PROB": 0.75,
+    "DIS_L2_REG_LAMBDA": 0.2,
+    "DIS_LEARNING_RATE": 1e-4,
+    "DIS_BATCH_SIZE": 64,
+    "DIS_PRETRAIN_ROUNDS": 50,
+    "DIS_EPOCHS": 3,
+    "TOTAL_BATCH": 200,
+    "G_STEPS": 1,
+    "D_STEPS": 5,
+    "ROLLOUT_NUM": 16,
+    "ROLLOUT_UPDATE_RATE": 0.0,
+    "GENERATED_NUM": 10000,
+    "EVAL_EVERY": 5,
     "TARGET_FILE": str(ROOT / "save/target_params.npz"),
+    "TEXT_FILE": None,
+    "TEST_FILE": None,
+    "INITIAL_GENERATOR": None,
+}
+TRIAL = EXPERIMENT | {  # the README's
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [50, 50, 50, 50, 50],
     "D_STEPS": 1,
-    "EVAL_EVERY": 5,  # of MLE
+    "TOTAL_BATCH": 16,
 }
 COLUMNS = (
     "start seed condition stage epoch nll_oracle nll_test entropy kl_generator_oracle "
@@ -246,12 +277,12 @@ def with_new_sequences(oracle):
 
 
 def run(folder, **names):
-    """Run sequence_gan in the folder with these names in place of its own; its evaluations."""
+    """Run the experiment in the folder, with these names in place of its own; its evaluations."""
     import sequence_gan
 
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
-    vars(sequence_gan).update(names)
+    vars(sequence_gan).update(EXPERIMENT | names)
     sequence_gan.main()
     epochs = {}  # all that is measured in an epoch, its set included
     for row in read(Path("save/metrics.csv")):
@@ -260,11 +291,11 @@ def run(folder, **names):
     return [row for row in epochs.values() if "nll_test" in row]
 
 
-def append(rows, **same):
-    """Append rows of an evaluation each to controls.csv."""
-    is_new = not RESULTS.exists()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+def append(path, columns, rows, **same):
+    """Append these columns of the rows, which have the values of `same` besides, to a csv file."""
+    is_new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         if is_new:
             writer.writeheader()
         writer.writerows(row | same for row in rows)
@@ -279,20 +310,18 @@ def run_seed(seed, start, conditions):
     conditions = [name for name in conditions if name not in done]
     if not conditions and "MLE" in done:
         return
-    usual = {"GEN_ADVERSARIAL_LEARNING_RATE": None, "G_STEPS": 1, "ROLLOUT_NUM": 16}
-    usual |= {"GEN_LEARNING_RATE": 0.01}
-    constants = TRIAL | usual | STARTS[start] | {"SEED": seed}
+    constants = TRIAL | STARTS[start] | {"SEED": seed}
     steps = constants["G_STEPS"]
     labelled_batches = sequence_gan.labelled_batches
     if start.endswith("new"):
-        oracle = sequence_gan.make_data(vars(sequence_gan) | constants)
+        oracle = sequence_gan.make_data(constants)
         sequence_gan.labelled_batches = with_new_sequences(oracle)
     folder = ROOT / "save/controls" / f"{start}, seed {seed}"
     if not folder.exists():
         begun = folder.with_name(f"{folder.name}, begun")
-        rows = run(begun, Rollout=Rollout, TOTAL_BATCH=0, **constants)
+        rows = run(begun, Rollout=Rollout, **constants | {"TOTAL_BATCH": 0})
         if "MLE" not in done:
-            append(rows, start=start, seed=seed, condition="MLE")
+            append(RESULTS, COLUMNS, rows, start=start, seed=seed, condition="MLE")
         begun.rename(folder)
     elif "MLE" not in done:
         sys.exit(f"{folder}: delete it, as {RESULTS.name} has no row of its MLE")
@@ -304,12 +333,12 @@ def run_seed(seed, start, conditions):
         notes = []
         drawn = start in DRAWN and condition != "exact"
         rollout = controlled(condition, notes, 0 if drawn else 13 * steps)
-        rows = run(copy, Rollout=rollout, **constants | {"TOTAL_BATCH": 16})
+        rows = run(copy, Rollout=rollout, **constants)
         if any(copy.glob("save/run-*")):
             sys.exit(f"{folder}: delete it, as it was made with other constants")
         rows = [row for row in rows if row["stage"] == "adversarial"]
         rows = [row | notes[(int(row["epoch"]) + 1) * steps - 1] for row in rows]
-        append(rows, start=start, seed=seed, condition=condition)
+        append(RESULTS, COLUMNS, rows, start=start, seed=seed, condition=condition)
         os.chdir(folder)
         shutil.rmtree(copy)
     sequence_gan.labelled_batches = labelled_batches
@@ -478,8 +507,21 @@ def draw(rows):
     save(figure, ".images/controls.png")
 
 
-def main():
+def in_one_line(main, *arguments):
+    """Call main; it ends in one line where a file or an argument is not what it must be, where a
+    run diverges, and by Ctrl-C."""
     sys.path.insert(0, str(ROOT))
+    from dataloader import InputError
+
+    try:
+        main(*arguments)
+    except (InputError, OSError, ArithmeticError) as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def main():
     seeds = sys.argv[1:]
     if not set(seeds) <= set(map(str, range(1, 21))):
         sys.exit(f"controls.py: expected seeds from 1 to 20, found {seeds}")
@@ -500,4 +542,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -4,11 +4,11 @@ python save/reference/full.py shuffled ORACLE SEED
 python save/reference/full.py one ORACLE SEED METRICS
 python save/reference/full.py                            prints the table, draws full-size.png
 
-Both run the experiment as sequence_gan.py has it, in save/full/, with an oracle's file. The first
-shuffles the rewards of each step over the sequences. The second has no discriminator, and takes an
-hour of one core: in an epoch all tokens have one reward, the mean one that the epoch had in a run
-of SeqGAN, whose metrics.csv is METRICS. The same command resumes an interrupted run. The table and
-the picture are of metrics that were copied here, under the names in RUNS. mean-our-oracle.csv is of
+Both are the default run, but for the oracle and the seed, in save/full/. The first shuffles the
+rewards of each step over the sequences. The second has no discriminator, and takes an hour of one
+core: in an epoch all tokens have one reward, the mean one that the epoch had in a run of SeqGAN,
+whose metrics.csv is METRICS. The same command resumes an interrupted run. The table and the picture
+are of metrics that were copied here, under the names in RUNS. mean-our-oracle.csv is of
 
 python save/reference/full.py one save/target_params.npz 88 save/reference/seqgan-our-oracle.csv
 """
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from controls import MEASURES, NO_TEXT, REWARDS, controlled, print_line, read, run
+from controls import EXPERIMENT, MEASURES, REWARDS, controlled, in_one_line, print_line, read, run
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
@@ -35,11 +35,8 @@ RUNS = {  # {oracle: [(seed, rewards, name of the metrics)]}
 }
 LABELS = {"D": REWARDS["D"], "P": REWARDS["P"], "one": "one reward for all tokens"}
 COLORS = {"D": "C0", "P": "k", "one": "C6"}
-EPOCHS = {  # of the table
-    "nll_oracle": [10, 20, 50, 199],
-    "kl_generator_oracle": [10, 20, 50, 199],
-    "kl_oracle_generator": [10, 20, 50, 199],
-}
+SHOWN = ["nll_oracle", "kl_generator_oracle", "kl_oracle_generator"]
+EPOCHS = [10, 20, 50, 199]  # of the table
 
 
 def recorded(metrics):
@@ -50,8 +47,8 @@ def recorded(metrics):
 
     rows = [row for row in read(metrics) if row.get("reward_mean")]
     means = {int(row["epoch"]): float(row["reward_mean"]) for row in rows}
-    if set(means) != set(range(sequence_gan.TOTAL_BATCH)):
-        epochs = f"{sequence_gan.TOTAL_BATCH} adversarial epochs"
+    if set(means) != set(range(EXPERIMENT["TOTAL_BATCH"])):
+        epochs = f"{EXPERIMENT['TOTAL_BATCH']} adversarial epochs"
         sys.exit(f"{metrics}: expected metrics with a reward_mean for each of {epochs}")
 
     class Recorded(Rollout):
@@ -67,7 +64,7 @@ def changes(name):
     """{measure: {adversarial epoch: its change since epoch 0, which follows one step}} of a run."""
     rows = read(HERE / f"{name}.csv")
     found = {}
-    for measure in EPOCHS:
+    for measure in SHOWN:
         column = measure
         if measure == "kl_oracle_generator":
             column = "nll_test"  # they differ by the oracle's entropy, a constant
@@ -78,16 +75,16 @@ def changes(name):
 
 
 def print_table():
-    titles = [f"{MEASURES[name]}: {' / '.join(map(str, of))}" for name, of in EPOCHS.items()]
-    print_line("rewards; change by epoch", *titles)
-    print("|---" * (1 + len(EPOCHS)) + "|")
+    numbers = " / ".join(map(str, EPOCHS))
+    print_line("rewards; change by epoch", *(f"{MEASURES[name]}: {numbers}" for name in SHOWN))
+    print("|---" * (1 + len(SHOWN)) + "|")
     for oracle, runs in RUNS.items():
         for seed, rewards, name in runs:
             found = changes(name)
             cells = []
-            for measure, epochs in EPOCHS.items():
+            for measure in SHOWN:
                 shown = {epoch: f"{value:+.3f}" for epoch, value in found[measure].items()}
-                numbers = [shown.get(epoch, "n/a") for epoch in epochs]
+                numbers = [shown.get(epoch, "n/a") for epoch in EPOCHS]
                 cells.append(" / ".join(numbers) if shown else "n/a")
             print_line(f"{oracle}, seed {seed}: {LABELS[rewards]}", *cells)
 
@@ -111,7 +108,7 @@ def draw():
             else:
                 style["linestyle"] = ":"
                 label += ", seed 88 on the authors' oracle"
-            for axes, measure in zip(panels, [*EPOCHS, "kl_oracle_generator"]):
+            for axes, measure in zip(panels, [*SHOWN, "kl_oracle_generator"]):
                 line = found[measure]
                 if axes is panels[3]:
                     line = {epoch: value for epoch, value in line.items() if epoch <= 20}
@@ -119,7 +116,7 @@ def draw():
                     line = {epoch: value for epoch, value in line.items() if epoch % 5 == 0}
                 (handles[label],) = axes.plot(line.keys(), line.values(), **style)
         panels[0].set_ylabel(f"{oracle}\nnats per token")
-        for axes, measure in zip(panels, EPOCHS):
+        for axes, measure in zip(panels, SHOWN):
             axes.set_title(f"change of {MEASURES[measure]}", fontsize="medium")
         panels[3].set_title("the same, first epochs", fontsize="medium")
         for axes in panels:
@@ -130,7 +127,6 @@ def draw():
 
 
 def main():
-    sys.path.insert(0, str(ROOT))
     match sys.argv[1:]:
         case []:
             print_table()
@@ -150,17 +146,12 @@ def main():
 
 def run_full(oracle, seed, what, **names):
     """Run the experiment with these names in place of its own."""
-    from dataloader import InputError
-
     oracle = Path(oracle).resolve()
     if not (oracle.is_file() and seed.isdecimal()):
         sys.exit(f"full.py: expected an oracle's file and a seed, found {str(oracle)!r}, {seed!r}")
     folder = ROOT / "save/full" / f"{oracle.name}, seed {seed}, {what}"
-    try:
-        run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **NO_TEXT, **names)
-    except InputError as error:
-        sys.exit(f"full.py: {error}")
+    run(folder, TARGET_FILE=str(oracle), SEED=int(seed), **names)
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

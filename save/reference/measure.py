@@ -20,6 +20,7 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -35,10 +36,17 @@ TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 def read_settings():
     """The constants of the run in save/."""
-    if not os.path.isfile("save/settings.json"):
-        sys.exit("save/settings.json: expected that of a run, found no file")
-    with open("save/settings.json") as file:
-        return json.load(file)
+    path = "save/settings.json"
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: expected that of a run, found no file")
+    try:
+        constants = json.loads(Path(path).read_bytes())
+    except ValueError:  # a damaged file
+        constants = {}
+    missing = [name for name in sequence_gan.CONSTANTS if name not in constants]
+    if missing:
+        raise InputError(f"{path}: expected the constants of a run, found no {missing[0]}")
+    return constants
 
 
 def load_data(constants, words=None):
@@ -96,7 +104,7 @@ def rows_of(data, model):
 
 
 def main(path):
-    constants = vars(sequence_gan) if path else read_settings()
+    constants = sequence_gan.settings() if path else read_settings()
     path = path or "save/generator.npz"
     model = load(path, seed=1)
     found = {"SEQ_LENGTH": model.sequence_length, "START_TOKEN": model.start_token}

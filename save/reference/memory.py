@@ -11,13 +11,12 @@ sequences: the 9,984 that the generator was trained on, the same in each set; or
 times as many; or new ones in each set. It can be stopped at any time, and goes on from there.
 """
 
-import csv
 import itertools
 import sys
 from pathlib import Path
 
 import numpy as np
-from controls import log_ratio, print_line, read
+from controls import EXPERIMENT, append, in_one_line, log_ratio, print_line, read
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
@@ -70,12 +69,18 @@ def drawn(model, seed):
 
 
 def make_models(path=HERE / "generator-mle.npz"):
-    """A generator of our oracle, and that oracle with the data of seed 88."""
+    """The generator of a file, and our oracle with the data of seed 88; InputError if that cannot
+    judge the generator."""
     import sequence_gan
+    from dataloader import InputError
     from generator import load
 
-    ours = {"TARGET_FILE": ROOT / "save/target_params.npz", "TEXT_FILE": None, "SEED": 88}
-    return load(path), sequence_gan.make_data(vars(sequence_gan) | ours)
+    generator, oracle = load(path), sequence_gan.make_data(EXPERIMENT)
+    names = "sizes", "sequence_length", "start_token"
+    expected, found = ([getattr(model, name) for name in names] for model in (oracle, generator))
+    if found != expected:
+        raise InputError(f"{path}: expected {', '.join(names)} of {expected}, found {found}")
+    return generator, oracle
 
 
 def train(cnn, real, seed):
@@ -111,21 +116,12 @@ def train(cnn, real, seed):
             row = measure(discriminator, ratios, learned, oracle.held_out, generated)
             row |= {"cnn": cnn, "real": real, "seed": seed, "set": number}
             print(row, flush=True)
-            append(row)
+            append(RESULTS, COLUMNS, [row])
         state = {name: variable.numpy() for name, variable in discriminator.state().items()}
         beside = checkpoint.with_suffix(".tmp.npz")
         np.savez(beside, set=number, **state)
         beside.replace(checkpoint)
     checkpoint.unlink()
-
-
-def append(row):
-    is_new = not RESULTS.exists()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def measured():
@@ -161,7 +157,6 @@ def mean_cell(rows, number, names, digits):
 
 
 def main():
-    sys.path.insert(0, str(ROOT))
     if not sys.argv[1:]:
         return print_table(measured())
     if sys.argv[1:] == ["exact"]:
@@ -179,4 +174,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

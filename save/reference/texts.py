@@ -8,21 +8,19 @@ without one a tenth of the text is held out. It can be stopped at any time, and 
 texts.csv has already is not run again.
 """
 
-import csv
 import itertools
 import sys
 from pathlib import Path
 
 import controls
 import numpy as np
-from controls import read
+from controls import EXPERIMENT, append, in_one_line, read
 from draw import spread
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 RESULTS = HERE / "texts.csv"
-SCHEDULE = {  # chosen by trials on the poems, with 11 epochs of MLE
-    "INITIAL_GENERATOR": None,
+SCHEDULE = EXPERIMENT | {  # chosen by trials on the poems, with 11 epochs of MLE
     "PRE_EPOCH_NUM": 16,
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [100, 100, 100, 100, 100],
@@ -75,16 +73,6 @@ def references(data, model, seed):
     return rows
 
 
-def append(rows, **same):
-    """Append rows of a measurement each to texts.csv."""
-    is_new = not RESULTS.exists()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerows(row | same for row in rows)
-
-
 def run_seed(path, seed):
     """Run of a text with a seed what texts.csv does not have."""
     import sequence_gan
@@ -96,13 +84,14 @@ def run_seed(path, seed):
     constants = files | {"SEED": seed, "SEQ_LENGTH": LENGTHS.get(name, 20)}
     folder = ROOT / "save/texts" / f"{name}, seed {seed}"
     if "mle" not in done:
-        rows = run(folder, TOTAL_BATCH=0, **constants)
-        data = sequence_gan.make_data(vars(sequence_gan))
+        rows = run(folder, **constants | {"TOTAL_BATCH": 0})
+        data = sequence_gan.make_data(SCHEDULE | constants)
         rows += references(data, load("save/generator.npz", seed=seed), seed)
-        append(rows, text=name, seed=seed)
+        append(RESULTS, COLUMNS, rows, text=name, seed=seed)
     if "adversarial" not in done:
         rows = run(folder, **constants)
-        append([r for r in rows if r["what"] == "adversarial"], text=name, seed=seed)
+        rows = [row for row in rows if row["what"] == "adversarial"]
+        append(RESULTS, COLUMNS, rows, text=name, seed=seed)
     else:
         print(f"{name}, seed {seed}: texts.csv has it already")
 
@@ -152,7 +141,6 @@ def print_table(rows):
 
 
 def main():
-    sys.path.insert(0, str(ROOT))
     if sys.argv[1:]:
         path = Path(sys.argv[1]).resolve()
         seeds_given = "".join(sys.argv[2:]).isdecimal()
@@ -165,4 +153,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)
