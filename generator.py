@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import io
 import pickle
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -423,17 +422,13 @@ def read_model(path):
     """The 15 arrays of a file, and {name: value} of ABOUT, {} if it has weights alone.
 
     It is an .npz or one of the two pickles that the authors published; InputError where it is
-    neither. No file but these two can run code, and none can fill the memory.
+    neither. No file but these two can run code.
     """
     try:
         data = Path(path).read_bytes()
         if hashlib.sha256(data).hexdigest() in PUBLISHED:
             # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
             return pickle.loads(data, encoding="latin1"), {}
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > 4 * len(data):
-            raise ValueError("it unpacks to over four times its size")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             names, arrays = file.files, list(file.values())
         unnamed = [f"arr_{n}" for n in range(15)]
