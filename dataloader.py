@@ -38,6 +38,10 @@ class InputError(ValueError):
     """What a person supplied (a file, a constant, an array) is not usable; the message says why."""
 
 
+class DivergenceError(ArithmeticError):
+    """A measure of a run is no number, or far too large; the message says which."""
+
+
 @contextlib.contextmanager
 def prefixed(what):
     """Put before the message of an InputError what it is about."""

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -429,6 +430,8 @@ def read_model(path):
         if hashlib.sha256(data).hexdigest() in PUBLISHED:
             # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
             return pickle.loads(data, encoding="latin1"), {}
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            raise ValueError("it is none")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             names, arrays = file.files, list(file.values())
         unnamed = [f"arr_{n}" for n in range(15)]

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from dataloader import (  # It sets environment variables that TensorFlow reads on import.
     Bleu,
+    DivergenceError,
     InputError,
     Text,
     WriteError,
@@ -337,10 +338,6 @@ def locked(path):
         yield
     finally:
         lock.release()
-
-
-class DivergenceError(ArithmeticError):
-    """A measure is no number, or far too large; the message says which."""
 
 
 class Run:
@@ -665,7 +662,7 @@ def settings():
         check_file(name)
         values[f"content of {name}"] = content(values[name])
     found = INITIAL_GENERATOR is not None and os.path.isfile(str(INITIAL_GENERATOR))
-    values["content of INITIAL_GENERATOR"] = content(INITIAL_GENERATOR) if found else None
+    values[INITIAL_CONTENT] = content(INITIAL_GENERATOR) if found else None
     return json.loads(json.dumps(values, default=plain))  # as a record gives them back
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import resource
-from os import rename
 
 import experiment
 import numpy as np
@@ -103,7 +102,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     path, order = tmp_path / "x.txt", []
     with monkeypatch.context() as watched:
         watched.setattr("os.fsync", lambda file: order.append(os.fstat(file).st_size))
-        watched.setattr("os.replace", lambda *names: order.append("replaced") or rename(*names))
+        watched.setattr("os.replace", lambda *names: order.append("replaced") or os.rename(*names))
         write_file(path, "1 2 3\n")
     assert order == [6, "replaced"]
 

@@ -365,7 +365,6 @@ def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeyp
         sequence_gan.main()
         assert re.fullmatch(log, experiment.log(folder))
     said = capsys.readouterr().out
-    assert said.count("Done.") == 2
     evaluations = [row for row in experiment.metrics(folder) if row["nll_test"]]
     row = min(evaluations, key=lambda row: float(row["nll_test"]))
     lowest = float(row["nll_test"])

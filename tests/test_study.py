@@ -78,13 +78,14 @@ def test_controls_give_each_sequence_the_rewards_of_another_one(finished, tmp_pa
 
 
 def test_a_run_of_the_study_has_its_own_constants_and_not_the_edited_ones(finished, monkeypatch):
+    shipped = {name: getattr(sequence_gan, name) for name in sequence_gan.CONSTANTS}
     experiment.set_constants(finished, monkeypatch, SEED=7)
     monkeypatch.setattr(sequence_gan, "main", lambda: had.update(sequence_gan.settings()))
     had, controls = {}, runpy.run_path(str(REFERENCE / "controls.py"))
     with mock.patch.dict(vars(sequence_gan)):  # which are put back
         controls["run"](finished, TOTAL_BATCH=1)
-    used = {name: had[name] for name in sequence_gan.CONSTANTS}
-    assert used == controls["EXPERIMENT"] | {"TOTAL_BATCH": 1}
+    named = {"TOTAL_BATCH": 1, "TARGET_FILE": str(experiment.ROOT / "save/target_params.npz")}
+    assert {name: had[name] for name in shipped} == shipped | named
 
 
 def test_controls_learn_from_new_sequences_and_go_on_with_mle(finished, monkeypatch):
@@ -213,7 +214,7 @@ def test_a_run_is_measured_by_its_own_constants(folder, monkeypatch):
     reference.assert_refused(lambda: measure["main"]("save/generator.npz"), message)
     np.savez("save/target_params.npz", *reference.lstm_params(30, 6, 8, seed=9))
     message = "save/target_params.npz: expected what the run began from, found another"
-    reference.assert_refused(lambda: measure["main"](None), message)
+    reference.assert_refused(measure["main"], message)
     (folder / "save/settings.json").write_text("{")
     message = "save/settings.json: expected the constants of a run, found no EMB_DIM"
-    reference.assert_refused(lambda: measure["main"](None), message)
+    reference.assert_refused(measure["main"], message)

@@ -103,7 +103,8 @@ def test_files_that_are_no_lstm_s_are_refused_by_name(tmp_path, params):
     whole = path.read_bytes()
     for data in (b"hello", whole[: len(whole) // 2]):
         path.write_bytes(data)
-        reference.assert_refused(lambda: read_model(path), f"{path}: expected")
+        message = f"{path}: expected an .npz of the 15 arrays of an LSTM, but it is none"
+        reference.assert_refused(lambda: read_model(path), message)
     objects = np.array([None] * V, object)
     for arrays in (params[:14], [params[0].ravel(), *params[1:]], [*params[:14], objects]):
         np.savez(path, *arrays)

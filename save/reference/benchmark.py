@@ -9,18 +9,17 @@ without files, pictures and BLEU.
 import statistics
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import numpy as np
-import tensorflow as tf
 from controls import in_one_line
 
 import sequence_gan as c
 from discriminator import Discriminator
 from generator import LSTM, Generator, read_model
 from rollout import Rollout
+
+# isort: split
+import tensorflow as tf  # after sequence_gan, which silences it
 
 NUM = c.whole_batches(c.GENERATED_NUM, c.BATCH_SIZE)
 SOME = c.STEPS_A_CALL  # discriminator steps in one call
@@ -69,7 +68,7 @@ def main():
     sets = c.DIS_PRETRAIN_ROUNDS + c.TOTAL_BATCH * c.D_STEPS
     calls = sets * c.DIS_EPOCHS * (2 * NUM // c.DIS_BATCH_SIZE) // SOME
     evaluations = (c.PRE_EPOCH_NUM + c.TOTAL_BATCH) // c.EVAL_EVERY + 1
-    phases = [  # name, work, times, FLOPs, weights that Adam updates, how often in a default run
+    phases = [  # name, work, times, FLOPs, weights that Adam updates, how often in a run
         ("MLE step", lambda: generator.pretrain_step(batch), 100, mle_flops, weights[0],
          c.PRE_EPOCH_NUM * (NUM // c.BATCH_SIZE)),
         (f"draw of {NUM}", lambda: generator.sample(NUM), 7, draw, 0, sets + evaluations),
@@ -95,4 +94,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(f"benchmark.py: expected no arguments, found {sys.argv[1:]}")
     in_one_line(main)

@@ -21,6 +21,7 @@ import numpy as np
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))  # for the program's modules; this one is imported before them
 RESULTS = HERE / "controls.csv"
 EXPERIMENT = {  # the default run. The study's runs begin from these, not from sequence_gan.py's.
     "EMB_DIM": 32,
@@ -154,7 +155,7 @@ REWARDS = {  # what the conditions are called in tables and pictures
     "MLE": "end of MLE",
     "D": "the discriminator's rewards",
     "P": "the same, shuffled",
-    "M": "their mean for all",
+    "M": "their mean at each position",
     "Dc": "less their mean",
     "Pc": "less their mean, shuffled",
     "D, no clip": "the discriminator's rewards, no clip",
@@ -175,7 +176,7 @@ BEGINNINGS = {  # and the starts
 }
 PAIRS = {  # comparisons of the same seed
     ("P", "D"): "shuffled - as they are",
-    ("M", "D"): "their mean for all - as they are",
+    ("M", "D"): "their mean at each position - as they are",
     ("Pc", "Dc"): "less their mean: shuffled - not",
     ("P, no clip", "D, no clip"): "no clip: shuffled - as they are",
     ("Dc", "more MLE"): "less their mean - as many steps of MLE",
@@ -508,14 +509,13 @@ def draw(rows):
 
 
 def in_one_line(main, *arguments):
-    """Call main; it ends in one line where a file or an argument is not what it must be, where a
-    run diverges, and by Ctrl-C."""
-    sys.path.insert(0, str(ROOT))
-    from dataloader import InputError
+    """Call main; it ends in one line where a file or an argument is not what it must be, and where
+    a run diverges. Ctrl-C ends it, too."""
+    from dataloader import DivergenceError, InputError
 
     try:
         main(*arguments)
-    except (InputError, OSError, ArithmeticError) as error:
+    except (InputError, DivergenceError, OSError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

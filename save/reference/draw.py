@@ -51,7 +51,8 @@ def read_log(path):
             elif words:
                 stage = stages[line.strip()]
         except (KeyError, ValueError):
-            sys.exit(f"{path}, line {number}: expected a line of an experiment log, found {line!r}")
+            what = "expected a line of an experiment log"
+            sys.exit(f"{path}, line {number}: {what}, found {line!r:.60}")
     if not any(curves.values()):
         sys.exit(f"{path}: expected an experiment log, found no NLL in it")
     return curves

@@ -45,8 +45,11 @@ def recorded(metrics):
     import sequence_gan
     from rollout import Rollout
 
-    rows = [row for row in read(metrics) if row.get("reward_mean")]
-    means = {int(row["epoch"]): float(row["reward_mean"]) for row in rows}
+    try:
+        rows = [row for row in read(metrics) if row.get("reward_mean")]
+        means = {int(row["epoch"]): float(row["reward_mean"]) for row in rows}
+    except (KeyError, ValueError):  # of another kind of file
+        means = {}
     if set(means) != set(range(EXPERIMENT["TOTAL_BATCH"])):
         epochs = f"{EXPERIMENT['TOTAL_BATCH']} adversarial epochs"
         sys.exit(f"{metrics}: expected metrics with a reward_mean for each of {epochs}")

@@ -23,8 +23,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, ".")
+from controls import in_one_line
 
 import sequence_gan
 from dataloader import Bleu, InputError, self_bleu, token_text
@@ -49,7 +48,7 @@ def read_settings():
     return constants
 
 
-def load_data(constants, words=None):
+def load_data(constants, words):
     """The data of a run, as sequence_gan.py makes them, without a text's report; InputError if a
     file of that run has changed."""
     for name in ("TARGET_FILE", "TEXT_FILE", "TEST_FILE"):
@@ -103,7 +102,7 @@ def rows_of(data, model):
     return rows
 
 
-def main(path):
+def main(path=None):
     constants = sequence_gan.settings() if path else read_settings()
     path = path or "save/generator.npz"
     model = load(path, seed=1)
@@ -126,7 +125,6 @@ def main(path):
 if __name__ == "__main__":
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
         sys.stdout.reconfigure(errors="replace")
-    try:
-        main(sys.argv[1] if sys.argv[1:] else None)
-    except (InputError, OSError) as error:
-        sys.exit(f"measure.py: {error}")
+    if len(sys.argv) > 2:
+        sys.exit(f"measure.py: expected one file at most, found {sys.argv[1:]}")
+    in_one_line(main, *sys.argv[1:])

@@ -1,14 +1,15 @@
 """What does the discriminator learn, and what does it only remember? From the project's root:
 
-python save/reference/memory.py trial 1 2 3    trains the trial's CNN, with these seeds
-python save/reference/memory.py default 1      trains the CNN of the default run
-python save/reference/memory.py exact          prints the AUC of an exact discriminator
-python save/reference/memory.py                prints the table of memory.csv
+python save/reference/memory.py trial 2 3    trains the trial's CNN, with these seeds
+python save/reference/memory.py default 2    trains the CNN of the default run
+python save/reference/memory.py exact        prints the AUC of an exact discriminator
+python save/reference/memory.py              prints the table of memory.csv
 
 A discriminator is trained on 50 sets, as in the experiment, against a generator that stays as it
 is: generator-mle.npz. Half of a set are new sequences of the generator. The other half are real
 sequences: the 9,984 that the generator was trained on, the same in each set; or drawn from ten
-times as many; or new ones in each set. It can be stopped at any time, and goes on from there.
+times as many; or new ones in each set. It can be stopped at any time, and goes on from there: what
+memory.csv has already is not trained again.
 """
 
 import itertools
@@ -16,20 +17,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from controls import EXPERIMENT, append, in_one_line, log_ratio, print_line, read
+from controls import EXPERIMENT, TRIAL, append, in_one_line, log_ratio, print_line, read
 
 HERE = Path(__file__).parent.resolve()
 ROOT = HERE.parent.parent
 RESULTS = HERE / "memory.csv"
 NUM = 9984  # real sequences in a set, and as many generated ones
 MEASURED = [1, 2, 3, 4, 5, 10, 15, 20, 30, 40, 50]  # sets after which it is measured
-CNNS = {
-    "trial": {"filter_sizes": [1, 2, 3, 4, 5], "num_filters": [50, 50, 50, 50, 50]},
-    "default": {
-        "filter_sizes": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20],
-        "num_filters": [100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160],
-    },
-}
+CNNS = {"trial": TRIAL, "default": EXPERIMENT}
 REAL = ["the same", "of ten times as many", "new in each set"]
 COLUMNS = (
     "cnn real seed set real_learned real_unseen generated auc_learned auc_unseen rank_correlation"
@@ -92,7 +87,8 @@ def train(cnn, real, seed):
     pool = oracle.positives
     if real == "of ten times as many":
         pool = np.concatenate([pool, *(drawn(oracle, 1000 + n) for n in range(9))])
-    discriminator = Discriminator(20, 5000, 64, **CNNS[cnn], seed=seed)
+    names = "SEQ_LENGTH", "VOCAB_SIZE", "DIS_EMBEDDING_DIM", "DIS_FILTER_SIZES", "DIS_NUM_FILTERS"
+    discriminator = Discriminator(*(CNNS[cnn][name] for name in names), seed=seed)
     checkpoint = ROOT / f"save/memory, {cnn}, {real}, {seed}.npz"
     begin = 1
     if checkpoint.exists():
@@ -137,7 +133,7 @@ def print_table(rows):
     print_line(
         "discriminator, real sequences",
         *("taken for real: trained on / unseen / generated, after set 5", "10", "50"),
-        *("AUC: trained on / unseen, after set 5", "10", "50", "rank correlation"),
+        *("AUC: trained on / unseen, after set 5", "10", "50", "rank correlation, 50"),
     )
     print("|---" * 8 + "|")
     for cnn, real in itertools.product(CNNS, REAL):
@@ -169,7 +165,9 @@ def main():
     for seed in map(int, sys.argv[2:]):
         for real in REAL:
             last = {"cnn": sys.argv[1], "real": real, "seed": str(seed), "set": "50"}
-            if not any(last.items() <= row.items() for row in measured()):
+            if any(last.items() <= row.items() for row in measured()):
+                print(f"{sys.argv[1]}, {real}, seed {seed}: memory.csv has it already")
+            else:
                 train(sys.argv[1], real, seed)
 
 
