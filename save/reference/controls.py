@@ -370,6 +370,12 @@ def in_pairs(rows, start, conditions, name):
     return [np.array([values[seed] for seed in seeds]) for values in found]
 
 
+def differences(rows, start, pair, name):
+    """{seed: how much more of a measure the first of two conditions has at the end}."""
+    one, other = (outcomes(rows, start, condition, name) for condition in pair)
+    return {seed: one[seed] - other[seed] for seed in one if seed in other}
+
+
 def mean_and_interval(values):
     """The mean of values, one a seed [N, ...], and how far its 95 % interval by Student's t goes to
     either side."""
@@ -446,13 +452,13 @@ def print_further(rows):
         if len(one) > 1:
             found = f"{MEASURES[name]}, of {len(one)}: {shown(one - other)}"
             print(f"{BEGINNINGS[start]}: {label}, {found}")
-    for name in list(MEASURES)[:2]:
-        new, same = (outcomes(rows, start, "Dc", name) for start in ("MLE 6, new", "MLE 6"))
-        mle = [outcomes(rows, start, "MLE", name) for start in ("MLE 6, new", "MLE 6")]
-        changes = [new[seed] - mle[0][seed] - same[seed] + mle[1][seed] for seed in new]
-        if len(new) > 1:
-            found = f"{MEASURES[name]}, of {len(new)}: {shown(changes)}"
-            print(f"6 epochs: less their mean, new - same real sequences, {found}")
+    for pair, name in itertools.product([("Dc", "MLE"), ("Pc", "Dc")], list(MEASURES)[:2]):
+        new, same = (differences(rows, start, pair, name) for start in ("MLE 6, new", "MLE 6"))
+        values = [new[seed] - same[seed] for seed in new if seed in same]
+        if len(values) > 1:
+            what = " - ".join(REWARDS[condition] for condition in pair)
+            found = f"{MEASURES[name]}, of {len(values)}: {shown(values)}"
+            print(f"6 epochs, new less same real sequences: {what}, {found}")
     slow = [row for row in rows if row["start"] == "MLE at 0.001"]
     for seed, name in itertools.product(sorted({row["seed"] for row in slow}), list(MEASURES)[:2]):
         nearest = min((float(row[name]), row["epoch"]) for row in slow if row["seed"] == seed)
