@@ -507,10 +507,10 @@ def draw(rows):
         panels[0].set_ylabel(f"after {BEGINNINGS[start]}\nnats per token")
         panels[3].set_title("distance against entropy", fontsize="medium")
         panels[3].set_xlabel("entropy, nats per token")
-        panels[3].set_ylabel(f"{MEASURES['kl_generator_oracle']}, nats per token")
+        panels[3].set_ylabel(MEASURES["kl_generator_oracle"])
         panels[3].invert_xaxis()
     handles = dict(zip(*grid[0, 0].get_legend_handles_labels()[::-1]))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     save(figure, ".images/controls.png")
 
 
