@@ -88,8 +88,7 @@ def test_a_run_of_the_study_has_its_own_constants_and_not_the_edited_ones(finish
     assert {name: had[name] for name in shipped} == shipped | named
 
 
-def test_controls_learn_from_new_sequences_and_go_on_with_mle(finished, monkeypatch):
-    monkeypatch.chdir(finished)
+def test_controls_learn_from_new_sequences_of_the_oracle():
     controls = runpy.run_path(str(REFERENCE / "controls.py"))
     params = reference.lstm_params(30, 6, 8)
     oracle, fake = LSTM(params, 6), np.full([96, 6], 30)
@@ -102,6 +101,10 @@ def test_controls_learn_from_new_sequences_and_go_on_with_mle(finished, monkeypa
     entropy = oracle.nll(oracle.sample(9999))
     assert -reference.lstm_log_prob(params, both).mean() == pytest.approx(entropy, abs=0.15)
 
+
+def test_controls_go_on_with_mle_in_the_order_of_the_real_data(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    controls = runpy.run_path(str(REFERENCE / "controls.py"))
     generator, lines = Generator(30, 6, 8, 6), np.loadtxt("save/real_data.txt", int)
     vars(generator)["_update"] = lambda *arguments: arguments
     step = controls["more_mle"](generator)
@@ -131,16 +134,14 @@ def test_controls_compare_the_seeds_that_both_have_at_their_end_and_at_equal_ent
     assert found == pytest.approx([-2])  # at an entropy of 6, the mean of the last three of D
 
 
-def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks(monkeypatch):
-    monkeypatch.syspath_prepend(REFERENCE)
+def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks():
     memory = runpy.run_path(str(REFERENCE / "memory.py"))
     scores = [0.9, 0.8], [0.6, 0.5], [0.7, 0.1, 0.4]  # learned, unseen, generated
     found = memory["measure"](mock.Mock(prob_real=tf.constant), [300.0, 2.0, 1.0], *scores)
     assert list(found.values()) == ["1.0000", "0.5000", "0.3333", "1.0000", "0.6667", "0.5000"]
 
 
-def test_adam_sees_batches_without_moving_and_steps_are_those_of_one_reward(monkeypatch):
-    monkeypatch.syspath_prepend(REFERENCE)
+def test_adam_sees_batches_without_moving_and_steps_are_those_of_one_reward():
     adam = runpy.run_path(str(REFERENCE / "adam.py"))
     generator = Generator(7, 3, 5, 4)
     before, x = generator.get_params(), generator.sample(64)
@@ -158,7 +159,6 @@ def test_adam_sees_batches_without_moving_and_steps_are_those_of_one_reward(monk
 
 def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(REFERENCE)
     monkeypatch.setattr(sequence_gan, "EVAL_EVERY", 5)
     (tmp_path / "save").mkdir()
     full = runpy.run_path(str(REFERENCE / "full.py"))
@@ -176,7 +176,6 @@ def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, m
 
 
 def test_changes_at_full_size_are_those_since_the_first_adversarial_epoch(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(REFERENCE)
     changes = runpy.run_path(str(REFERENCE / "full.py"))["changes"]
     monkeypatch.setitem(changes.__globals__, "HERE", tmp_path)
     rows = ["stage,epoch,nll_oracle,nll_test", "mle,1,9,8", "adversarial,0,,", "adversarial,0,4,7"]
