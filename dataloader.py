@@ -172,6 +172,7 @@ def pieces(x, size):
 def labelled_batches(positives, negatives, batch_size, rng):
     """Real sequences (label 1) and generated ones (0), int32 [N, T] each, shuffled once by rng:
     x int32 [n, batch_size, T] and y int32 [n, batch_size]; a remainder is dropped."""
+    check_numbers(1, len(positives) + len(negatives), batch_size=batch_size)
     x = np.concatenate([positives, negatives])
     y = np.repeat(np.int32([1, 0]), [len(positives), len(negatives)])
     n = len(x) // batch_size

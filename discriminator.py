@@ -214,10 +214,12 @@ def values_of(state):
 
 
 def put_back(state, values):
-    """Assign values, {name: array}, to a state(); InputError if a variable does not take one."""
+    """Assign values, {name: array}, to a state(); InputError if a variable does not take it."""
     for name, variable in state.items():
         with named_in_errors(name):
             variable.assign(np.array(values[name]))  # a copy, as some hold what they are given
+            if not np.array_equal(variable.numpy(), values[name], equal_nan=True):
+                raise TypeError("numpy() is not what assign() was given")
 
 
 @contextlib.contextmanager

@@ -423,15 +423,17 @@ def read_model(path):
     """The 15 arrays of a file, and {name: value} of ABOUT, {} if it has weights alone.
 
     It is an .npz or one of the two pickles that the authors published; InputError where it is
-    neither. No file but these two can run code.
+    neither. No file but these two can run code, and none can fill the memory.
     """
     try:
         data = Path(path).read_bytes()
         if hashlib.sha256(data).hexdigest() in PUBLISHED:
             # Python 2 wrote array bytes as text; latin-1 maps each character to its byte.
             return pickle.loads(data, encoding="latin1"), {}
-        if not zipfile.is_zipfile(io.BytesIO(data)):
-            raise ValueError("it is none")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > 4 * len(data):
+            raise ValueError("it unpacks to over four times its size")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             names, arrays = file.files, list(file.values())
         unnamed = [f"arr_{n}" for n in range(15)]

@@ -96,6 +96,7 @@ def test_sequences_are_shuffled_uniformly_with_their_labels_and_a_remainder_is_d
         assert len(set(first)) == 18
         places[np.flatnonzero(first == 0) if 0 in first else 18] += 1
     reference.assert_drawn_from(places, [1 / 20] * 18 + [2 / 20])
+    reference.assert_refused(lambda: labelled_batches(x, y, 0, rng), "batch_size: expected a whole")
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

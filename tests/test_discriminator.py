@@ -153,6 +153,11 @@ def grows(self, x, y):
     return np.ones(len(x))
 
 
+class Forgets(Array):
+    def assign(self, value):
+        self.value = value + 1
+
+
 def holding(variable):
     return {"state": lambda self: {"w": variable}}
 
@@ -169,8 +174,10 @@ REFUSED = [  # what is other than in Mine, and the refusal
     ({"state": lambda self: {"weights": self.weights}}, LACKS),
     ({"train_steps": shuffled}, LACKS),  # by chance, which no state() has
     ({"train_steps": refit, "state": lambda self: {}}, LACKS),
+    (holding(np.ones(2)), f"{VARIABLE}found: 'numpy.ndarray' object has no attribute 'numpy'"),
     (holding(Array([1.0])), f"{VARIABLE}found: numpy() returns no array of numbers but [1.0]"),
     (holding(Array(np.ones(2), (3,))), f"{VARIABLE}found: shape is (3,), that of numpy() (2,)"),
+    (holding(Forgets(np.ones(2))), f"{VARIABLE}found: numpy() is not what assign() was given"),
 ]
 
 

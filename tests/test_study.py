@@ -1,11 +1,15 @@
 """The study's scripts; its tables are what they print, but that of adam.py is not compared."""
 
 import csv
-import runpy
 import shutil
 from unittest import mock
 
+import adam
+import controls
 import experiment
+import full
+import measure
+import memory
 import numpy as np
 import pytest
 import reference
@@ -47,7 +51,6 @@ def test_the_pictures_are_drawn_and_the_readmes_have_the_tables_that_are_printed
 
 def test_controls_give_each_sequence_the_rewards_of_another_one(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(finished)
-    controls = runpy.run_path(str(REFERENCE / "controls.py"))
     rng = np.random.default_rng(0)
     rewards, x = rng.random([6, 4]), rng.integers(0, 7, [6, 4], np.int32)
     generator, made, notes, scores = Generator(7, 3, 5, 4), {}, [], []
@@ -55,9 +58,9 @@ def test_controls_give_each_sequence_the_rewards_of_another_one(finished, tmp_pa
     monkeypatch.setattr("rollout.Rollout.get_reward", lambda *a: scores.append(a[3]) or rewards)
     oracle = reference.lstm_params(7, 3, 5)
     np.savez(tmp_path / "oracle.npz", *oracle)
-    monkeypatch.setitem(controls["TRIAL"], "TARGET_FILE", str(tmp_path / "oracle.npz"))
-    for name in controls["CONDITIONS"]:
-        rollout = controls["controlled"](name, notes, evaluate_from=4)(generator, 0.0)
+    monkeypatch.setitem(controls.TRIAL, "TARGET_FILE", str(tmp_path / "oracle.npz"))
+    for name in controls.CONDITIONS:
+        rollout = controls.controlled(name, notes, evaluate_from=4)(generator, 0.0)
         generator.grad_clip.assign(0.01)  # as a resumed run does
         made[name] = rollout.get_reward(x, 1, lambda x: [0.2, 0.5])
         assert (float(generator.grad_clip) == 1e9) == name.endswith("no clip")
@@ -80,19 +83,17 @@ def test_controls_give_each_sequence_the_rewards_of_another_one(finished, tmp_pa
 def test_a_run_of_the_study_has_its_own_constants_and_not_the_edited_ones(finished, monkeypatch):
     shipped = {name: getattr(sequence_gan, name) for name in sequence_gan.CONSTANTS}
     experiment.set_constants(finished, monkeypatch, SEED=7)
-    monkeypatch.setattr(sequence_gan, "main", lambda: had.update(sequence_gan.settings()))
-    had, controls = {}, runpy.run_path(str(REFERENCE / "controls.py"))
-    with mock.patch.dict(vars(sequence_gan)):  # which are put back
-        controls["run"](finished, TOTAL_BATCH=1)
+    with mock.patch.dict(vars(sequence_gan), main=lambda: None):  # which are put back
+        controls.run(finished, TOTAL_BATCH=1)
+        had = sequence_gan.settings()
     named = {"TOTAL_BATCH": 1, "TARGET_FILE": str(experiment.ROOT / "save/target_params.npz")}
     assert {name: had[name] for name in shipped} == shipped | named
 
 
-def test_controls_learn_from_new_sequences_of_the_oracle():
-    controls = runpy.run_path(str(REFERENCE / "controls.py"))
+def test_controls_learn_from_new_sequences_and_go_on_with_mle(finished, monkeypatch):
     params = reference.lstm_params(30, 6, 8)
     oracle, fake = LSTM(params, 6), np.full([96, 6], 30)
-    make = controls["with_new_sequences"](oracle)
+    make = controls.with_new_sequences(oracle)
     sets = [make(fake, fake, 16, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     real = [x[y == 1] for x, y in sets]
     np.testing.assert_array_equal(real[0], real[1])
@@ -101,13 +102,10 @@ def test_controls_learn_from_new_sequences_of_the_oracle():
     entropy = oracle.nll(oracle.sample(9999))
     assert -reference.lstm_log_prob(params, both).mean() == pytest.approx(entropy, abs=0.15)
 
-
-def test_controls_go_on_with_mle_in_the_order_of_the_real_data(finished, monkeypatch):
     monkeypatch.chdir(finished)
-    controls = runpy.run_path(str(REFERENCE / "controls.py"))
     generator, lines = Generator(30, 6, 8, 6), np.loadtxt("save/real_data.txt", int)
     vars(generator)["_update"] = lambda *arguments: arguments
-    step = controls["more_mle"](generator)
+    step = controls.more_mle(generator)
     for expected in (lines[:64], lines[64:], lines[:64]):
         x, weight, optimizer = step(None, None)
         np.testing.assert_array_equal(x, expected)
@@ -116,42 +114,39 @@ def test_controls_go_on_with_mle_in_the_order_of_the_real_data(finished, monkeyp
 
 
 def test_controls_compare_the_seeds_that_both_have_at_their_end_and_at_equal_entropy():
-    controls = runpy.run_path(str(REFERENCE / "controls.py"))
     nlls = {("D", 1): [9, 1, 2, 3], ("D", 2): [5] * 3, ("P", 2): [4] * 3, ("MLE", 2): [8, 7]}
     rows = [{"start": "MLE 26", "condition": condition, "seed": str(seed), "nll": str(nll)}
             for (condition, seed), values in nlls.items() for nll in values]  # fmt: skip
-    assert controls["outcomes"](rows, "MLE 26", "D", "nll") == {1: 2, 2: 5}
-    paired = controls["in_pairs"](rows, "MLE 26", ["MLE", "D", "P"], "nll")
+    assert controls.outcomes(rows, "MLE 26", "D", "nll") == {1: 2, 2: 5}
+    paired = controls.in_pairs(rows, "MLE 26", ["MLE", "D", "P"], "nll")
     assert np.array_equal(paired, [[7], [5], [4]])
     half = 4.3027 / np.sqrt(3)  # of Student's t with two degrees of freedom, and a deviation of 1
-    assert controls["mean_and_interval"]([4, 2, 3]) == pytest.approx([3, half])
+    assert controls.mean_and_interval([4, 2, 3]) == pytest.approx([3, half])
 
     ways = {"MLE": [8.0], "D": [7.5, 7, 6.5, 6, 5.5], "P": [7, 6, 5, 4, 3]}  # entropies
     rows = [{"start": "MLE 6", "condition": condition, "seed": "1", "entropy": str(x),
              "kl": str((x - 8) ** 2 + (x - 8) * (condition == "P"))}
             for condition, way in ways.items() for x in way]  # fmt: skip
-    found = controls["at_equal_entropy"](rows, "MLE 6", "kl", [1])
+    found = controls.at_equal_entropy(rows, "MLE 6", "kl", [1])
     assert found == pytest.approx([-2])  # at an entropy of 6, the mean of the last three of D
 
 
 def test_what_a_discriminator_knows_is_measured_by_shares_aucs_and_ranks():
-    memory = runpy.run_path(str(REFERENCE / "memory.py"))
     scores = [0.9, 0.8], [0.6, 0.5], [0.7, 0.1, 0.4]  # learned, unseen, generated
-    found = memory["measure"](mock.Mock(prob_real=tf.constant), [300.0, 2.0, 1.0], *scores)
+    found = memory.measure(mock.Mock(prob_real=tf.constant), [300.0, 2.0, 1.0], *scores)
     assert list(found.values()) == ["1.0000", "0.5000", "0.3333", "1.0000", "0.6667", "0.5000"]
 
 
 def test_adam_sees_batches_without_moving_and_steps_are_those_of_one_reward():
-    adam = runpy.run_path(str(REFERENCE / "adam.py"))
     generator = Generator(7, 3, 5, 4)
     before, x = generator.get_params(), generator.sample(64)
     vars(generator)["sample"] = lambda num: x[:num]
     gradients = generator.gradients(x, tf.fill([64, 4], 0.5))[1]
-    adam["state_after"](2, generator)  # m = 0.19 g, v = 0.001999 g^2; after Adam's step 0.071 g
+    adam.state_after(2, generator)  # m = 0.19 g, v = 0.001999 g^2; after Adam's step 0.071 g
     sign = [g / (abs(g) + 1.83e-7) for g in gradients]  # by Adam's epsilon
     steps = {"Adam": [-0.00262 * g for g in sign], "gradient descent": [0.6 * g for g in gradients]}
     for kind, expected in steps.items():
-        adam["take_steps"](generator, generator.gradients, kind, -0.5, steps=1)
+        adam.take_steps(generator, generator.gradients, kind, -0.5, steps=1)
         for p, q, step in zip(generator.get_params(), before, expected, strict=True):
             np.testing.assert_allclose(p, q + step, rtol=1e-5, atol=1e-6)
         generator.set_params(before)
@@ -161,13 +156,12 @@ def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sequence_gan, "EVAL_EVERY", 5)
     (tmp_path / "save").mkdir()
-    full = runpy.run_path(str(REFERENCE / "full.py"))
-    monkeypatch.setitem(full["EXPERIMENT"], "TOTAL_BATCH", 3)
-    monkeypatch.setitem(full["main"].__globals__, "run", runs := mock.Mock())
+    monkeypatch.setitem(full.EXPERIMENT, "TOTAL_BATCH", 3)
+    monkeypatch.setattr(full, "run", runs := mock.Mock())
     for last in (0.25, 0.125):
         (tmp_path / "run.csv").write_text(f"epoch,reward_mean\n0,0.5\n0,\n1,0.25\n2,{last}\n")
         monkeypatch.setattr("sys.argv", ["full.py", "one", "run.csv", "1", "run.csv"])
-        full["main"]()
+        full.main()
     assert len({call.args[0] for call in runs.call_args_list}) == 2  # folders; none is resumed
     rollout = runs.call_args.kwargs["Rollout"](Generator(7, 3, 5, 4), 0.0)
     for epoch, reward in enumerate((0.5, 0.25, 0.125)):
@@ -176,12 +170,11 @@ def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, m
 
 
 def test_changes_at_full_size_are_those_since_the_first_adversarial_epoch(tmp_path, monkeypatch):
-    changes = runpy.run_path(str(REFERENCE / "full.py"))["changes"]
-    monkeypatch.setitem(changes.__globals__, "HERE", tmp_path)
+    monkeypatch.setattr(full, "HERE", tmp_path)
     rows = ["stage,epoch,nll_oracle,nll_test", "mle,1,9,8", "adversarial,0,,", "adversarial,0,4,7"]
     (tmp_path / "run.csv").write_text("\n".join([*rows, "adversarial,1,,", "adversarial,5,3,9"]))
     none = {"nll_oracle": {0: 0, 5: -1}, "kl_generator_oracle": {}}
-    assert changes("run") == none | {"kl_oracle_generator": {0: 0, 5: 2}}
+    assert full.changes("run") == none | {"kl_oracle_generator": {0: 0, 5: 2}}
 
 
 def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
@@ -191,6 +184,8 @@ def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):
     assert (folder / "logs.png").read_bytes().startswith(b"\x89PNG")
     (folder / "a.txt").write_text(log + "epoch:\t0\tnll:\tten\n")
     assert "a.txt, line 5: expected a line of" in run(folder, "draw.py", "a.txt", code=1)[1]
+    (folder / "a.txt").write_text("pre-training...\nepoch:\t0\tnll:\tnan\n")
+    assert "a.txt: expected an experiment log, found" in run(folder, "draw.py", "a.txt", code=1)[1]
 
 
 def test_a_run_is_measured_by_its_own_constants(folder, monkeypatch):
@@ -202,18 +197,14 @@ def test_a_run_is_measured_by_its_own_constants(folder, monkeypatch):
     rows = [table[f"generator, temperature {t}"] for t in ("1", "0.85", "0.7")]
     entropies = [float(row["entropy"]) for row in rows]
     assert entropies == sorted(entropies, reverse=True)
-    measure = runpy.run_path(str(REFERENCE / "measure.py"))
     data = mock.Mock(positives=np.int32([[1, 2], [3, 4]]), held_out=[[1, 2]], end=None)
-    found = measure["of_samples"](data, np.int32([[1, 2], [1, 2], [5, 6], [3, 4]]))
+    found = measure.of_samples(data, np.int32([[1, 2], [1, 2], [5, 6], [3, 4]]))
     assert (found["distinct"], found["commonest"], found["verbatim"]) == (0.75, 2, 0.75)
     last = [row["nll_test"] for row in experiment.metrics(folder) if row["nll_test"]][-1]
     assert float(rows[0]["nll_test"]) == pytest.approx(float(last), abs=1e-3)
     experiment.set_constants(folder, monkeypatch, SEQ_LENGTH=5)
     message = "save/generator.npz: expected a SEQ_LENGTH of 5, found 6"
-    reference.assert_refused(lambda: measure["main"]("save/generator.npz"), message)
+    reference.assert_refused(lambda: measure.main("save/generator.npz"), message)
     np.savez("save/target_params.npz", *reference.lstm_params(30, 6, 8, seed=9))
     message = "save/target_params.npz: expected what the run began from, found another"
-    reference.assert_refused(measure["main"], message)
-    (folder / "save/settings.json").write_text("{")
-    message = "save/settings.json: expected the constants of a run, found no EMB_DIM"
-    reference.assert_refused(measure["main"], message)
+    reference.assert_refused(measure.main, message)

@@ -1,9 +1,9 @@
 """How close each phase is to the hardware's limit: `python save/reference/benchmark.py`.
 
 u is the time of one 2048 x 2048 x 2048 float32 matmul. A floor is a phase's floating-point
-operations at that matmul's rate, plus Adam's traffic at the memory's rate. What a run with the
-constants of sequence_gan.py takes, unedited the default run, is estimated from its phases alone,
-without files, pictures and BLEU.
+operations at that matmul's rate, plus Adam's traffic at the memory's rate. The time of a run
+with the constants of sequence_gan.py is estimated from its phases alone, without files, pictures
+and BLEU.
 """
 
 import statistics

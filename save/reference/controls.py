@@ -56,7 +56,7 @@ EXPERIMENT = {  # the default run. The study's runs begin from these, not from s
     "TEST_FILE": None,
     "INITIAL_GENERATOR": None,
 }
-TRIAL = EXPERIMENT | {  # the README's
+TRIAL = EXPERIMENT | {  # the README's, with 16 adversarial epochs in place of 11
     "DIS_FILTER_SIZES": [1, 2, 3, 4, 5],
     "DIS_NUM_FILTERS": [50, 50, 50, 50, 50],
     "D_STEPS": 1,

@@ -20,7 +20,6 @@ import io
 import json
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 from controls import in_one_line
@@ -38,14 +37,8 @@ def read_settings():
     path = "save/settings.json"
     if not os.path.isfile(path):
         raise InputError(f"{path}: expected that of a run, found no file")
-    try:
-        constants = json.loads(Path(path).read_bytes())
-    except ValueError:  # a damaged file
-        constants = {}
-    missing = [name for name in sequence_gan.CONSTANTS if name not in constants]
-    if missing:
-        raise InputError(f"{path}: expected the constants of a run, found no {missing[0]}")
-    return constants
+    with open(path) as file:
+        return json.load(file)
 
 
 def load_data(constants, words):

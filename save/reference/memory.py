@@ -133,7 +133,7 @@ def print_table(rows):
     print_line(
         "discriminator, real sequences",
         *("taken for real: trained on / unseen / generated, after set 5", "10", "50"),
-        *("AUC: trained on / unseen, after set 5", "10", "50", "rank correlation, 50"),
+        *("AUC: trained on / unseen, after set 5", "10", "50", "rank correlation, set 50"),
     )
     print("|---" * 8 + "|")
     for cnn, real in itertools.product(CNNS, REAL):
