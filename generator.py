@@ -81,7 +81,8 @@ class Made(type):
 
 
 class Fixed(metaclass=Made):
-    """A model whose public attributes cannot be set: what is compiled would not see it.
+    """A model whose public attributes cannot be set: what is compiled would not see it, and what a
+    run is resumed from would not have it.
 
     The numbers that a training may change are variables, as in generator.grad_clip.assign(1.0).
     """
@@ -408,13 +409,13 @@ class Generator(LSTM):
         return loss, gradients, norm
 
 
-def load(path, seed=0, sequence_length=None, start_token=0):
+def load(path, seed=0, sequence_length=None):
     """The LSTM of a file; InputError, naming it, if it has none. A file that a run wrote says of
-    which length it is, its start token and its words. For weights alone the arguments say it."""
+    which length it is, its start token and its words. For weights alone the length is needed."""
     params, about = read_model(path)
     if not about and sequence_length is None:
         raise InputError(f"{path}: expected a model that a run wrote, found weights alone")
-    about = about or {"sequence_length": sequence_length, "start_token": start_token}
+    about = about or {"sequence_length": sequence_length}
     with prefixed(path):
         return LSTM(params, **about, seed=seed)
 

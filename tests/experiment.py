@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import reference
+from controls import EXPERIMENT
 
 import sequence_gan
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8").splitlines()
-SMALL = {  # a run takes seconds
+SMALL = EXPERIMENT | {  # a run takes seconds
+    "TARGET_FILE": "save/target_params.npz",
     "EMB_DIM": 6, "HIDDEN_DIM": 8, "SEQ_LENGTH": 6, "VOCAB_SIZE": 30, "PRE_EPOCH_NUM": 6,
     "BATCH_SIZE": 16, "DIS_EMBEDDING_DIM": 8, "DIS_FILTER_SIZES": [1, 2, 3],
     "DIS_NUM_FILTERS": [8, 8, 8], "DIS_PRETRAIN_ROUNDS": 2, "DIS_EPOCHS": 1, "TOTAL_BATCH": 3,

@@ -29,6 +29,7 @@ def test_words_become_numbers_the_frequent_ones_first_and_words_again(tmp_path, 
     assert data.measure(type("Sum", (), {"nll": np.sum}), [[9]]) == {"nll_test": 7, "entropy": 9}
     assert token_text(data.positives, data.words) == "the cat sat\nthe dog sat <unknown>\nthe cat\n"
     assert token_text([[2, 0, 3, 3]], data.words) == "the\n"
+    assert data.nll_of_random_tokens == pytest.approx(np.log(6))
     said = capsys.readouterr().out
     assert "3 lines to learn, 1 held out\n" in said and "1 lines are cut, 8% is padding." in said
     assert "2 of 6 words are unknown, 18.2% of the text" in said

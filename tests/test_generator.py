@@ -143,6 +143,7 @@ BAD_CALLS = [
     (lambda g: g.sample(1, temperature=0), "temperature: expected a number from 1e-06"),
     (lambda g: g.log_prob([[2**32] * T]), "x: expected integers from 0 to 6, found 4294967296"),
     (lambda g: g.reinforce_step(some_tokens(3), np.ones(3)), "rewards: expected shape (3, 5)"),
+    (lambda g: g.reinforce_step([[1] * T], [[np.nan] * T]), "rewards: expected finite"),
 ]
 
 
@@ -158,6 +159,8 @@ def test_initial_values_follow_the_seed_and_are_normal_with_deviation_one_tenth(
     assert abs(values.mean()) < 0.1 * 4 / np.sqrt(len(values))
     assert abs(values.std() - 0.1) < 0.1 * 4 / np.sqrt(2 * len(values))
     assert all(p.std() > 0 for p in params)  # the biases are drawn, too
+    assert make_generator(learning_rate=0.5).reinforce_optimizer.learning_rate == 0.5  # the same
+    assert (params[0] != Generator(500, 8, 9, T, seed=4).get_params()[0]).any()
 
 
 def policy_loss(params, inputs, x, weight):

@@ -1,6 +1,5 @@
 """What stops a run, and how it goes on: real processes, killed and started again."""
 
-import json
 import shutil
 import signal
 import time
@@ -43,15 +42,6 @@ def test_a_second_run_is_refused_and_ctrl_c_ends_the_first(unfinished):
     assert "Stopped: the same command resumes it" in out
 
 
-def test_ctrl_c_ends_a_run_even_in_a_destructor(unfinished):
-    experiment.edit(unfinished, TOTAL_BATCH=100)
-    raising = "type('', (), {'__del__': lambda _: signal.raise_signal(signal.SIGINT)})()"
-    script = unfinished / "sequence_gan.py"
-    script.write_text(script.read_text().replace("rollout.update_params()", raising))
-    out, err = experiment.run(unfinished, code=130, **LISTEN)
-    assert "Stopped" in out and "Traceback" not in err
-
-
 NOW = {name: getattr(sequence_gan, name) for name in sequence_gan.CONSTANTS} | {"TOTAL_BATCH": 3}
 NOW |= {"INITIAL_GENERATOR": "mine.npz", "content of INITIAL_GENERATOR": "def"}
 FIXED = [name for name in sequence_gan.CONSTANTS if name not in ("TOTAL_BATCH", "EVAL_EVERY")]
@@ -61,7 +51,7 @@ STARTS = [  # done, finished, what has changed -> whether it is resumed, or the 
     (3, True, {"TOTAL_BATCH": 9}, True),
     (0, False, {"TOTAL_BATCH": 0}, True),  # in MLE: without adversarial training after all
     (2, False, {"EVAL_EVERY": 1}, True),  # looking does not change a run
-    (3, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; put it back to resume, or delete"),
+    (2, False, {"TOTAL_BATCH": 2}, "TOTAL_BATCH was 3, is 2; set it to 3 or more to resume, or"),
     (0, False, {"NEW": 2}, "NEW was None, is 2; put"),  # a constant that is new
     (3, True, {"TOTAL_BATCH": 9, "INITIAL_GENERATOR": None} | GONE, False),
     (2, False, {"INITIAL_GENERATOR": None} | GONE, "INITIAL_GENERATOR was 'mine.npz', is None"),
@@ -103,19 +93,11 @@ def test_a_checkpoint_that_is_damaged_or_of_other_models_is_refused(unfinished, 
         path.write_bytes(data)
         experiment.assert_refused(unread, unfinished, monkeypatch)
         assert path.read_bytes() == data
-    record = json.loads(str(arrays["record"]))
-    row = record["rows"][0]
-    for wrong in (
-        {"log": 1}, {"log": "\ud800"}, {"finished": 0}, {"seconds": float("nan")}, {"words": [1]},
-        {"done": {"mle": -1}}, {"rows": [{}]}, {"rows": [row | {"nll_test": None}]},
-    ):  # fmt: skip
-        np.savez(path, **arrays | {"record": json.dumps(record | wrong)})
+    # Of another program; with a pickle, which could run code.
+    for wrong in ({"record": "{}"}, {"more": np.array([None])}):
+        np.savez(path, **arrays | wrong)
         experiment.assert_refused(unread, unfinished, monkeypatch)
-    np.savez(path, **arrays | {"record": np.array([None])})  # a pickle, which could run code
-    experiment.assert_refused(unread, unfinished, monkeypatch)
     bias = arrays["generator/bi"]
-    np.savez(path, **arrays | {"generator/bi": np.nan * bias})
-    experiment.assert_refused(f"{unread[:-2]}generator/bi is not", unfinished, monkeypatch)
     for wrong in ({"more": np.ones(3)}, {"generator/bi": bias[1:]}, {"generator/bi": 1j * bias}):
         np.savez(path, **arrays | wrong)
         experiment.assert_refused("save/checkpoint.npz: expected", unfinished, monkeypatch)
@@ -137,6 +119,7 @@ def test_a_finished_run_is_made_longer_from_its_state(finished, tmp_path, monkey
     sequence_gan.main()
     names = ["generator/pretrain/Wi/m", "generator/reinforce/Wi/m", "discriminator/random state"]
     names += ["generator/grad_clip", "generator/reinforce/learning_rate", "discriminator/dropout"]
+    names += ["discriminator/l2", "discriminator/adam/learning_rate"]
     assert {*names, "rollout/Wi", "discriminator/adam/output/W/v"} <= arrays.keys()
     for name, variable in saved[1].items():
         np.testing.assert_array_equal(variable.numpy(), arrays[name])

@@ -53,6 +53,7 @@ BATCHES = "BATCH_SIZE, DIS_BATCH_SIZE: expected at most"
 BAD = [  # the driver's own, and one of each class, whose argument gets the constant's name
     ({"D_STEPS": True}, "D_STEPS: expected a whole number from 0"),
     ({"ROLLOUT_NUM": 0}, "ROLLOUT_NUM: expected a whole number from 1"),
+    ({"DIS_FILTER_SIZES": {1, 2}}, "DIS_FILTER_SIZES: expected a number, a text or a list of them"),
     ({"START_TOKEN": 30}, "START_TOKEN: expected a whole number from 0 to 29, found 30"),
     ({"DIS_NUM_FILTERS": [8, 8]}, "the discriminator, DIS_...: num_filters: expected integers of"),
     ({"GEN_LEARNING_RATE": 1e10}, "the generator, GEN_...: learning_rate: expected a number from"),
@@ -90,7 +91,7 @@ DATA = mock.Mock(nll_of_random_tokens=np.log(30), positives=[[1, 2]], words=None
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A Run with nothing to keep, in a folder of its own."""
+    """A Run with nothing to keep, its MLE begun, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "save").mkdir()
     monkeypatch.setattr(sequence_gan, "draw_metrics", lambda rows: None)
@@ -129,6 +130,7 @@ def record_events(monkeypatch, events, **measured):
 
     rng, mle, calls = np.random.default_rng(0), itertools.count(1), itertools.count(1)
     record(sequence_gan, "check_discriminator", lambda x: None)
+    record(sequence_gan.Generator, "drawing_by")
     record(sequence_gan.Generator, "sample")
     record(sequence_gan.Generator, "save")
     record(sequence_gan.Generator, "pretrain_step", lambda x: next(mle))
@@ -145,10 +147,10 @@ def named(events, name):
     return [event for event in events if event.name == name]
 
 
-EVALUATION = ["sample", "measure", "save"]
+EVALUATION = ["drawing_by", "sample", "measure", "save"]
 MLE = ["pretrain_step"] * 6  # an epoch: batches of 16 of 96 sequences
 # Of negatives; two epochs over them, of two calls; and new ones, for the accuracy.
-SET = ["sample", *["train_steps"] * 4, "sample"]
+SET = ["sample", *["train_steps"] * 4, "drawing_by", "sample"]
 STEPS = ["sample", "get_reward", "reinforce_step"] * 2
 ADVERSARIAL = [*STEPS, "update_params", *SET * 3]  # an epoch of two steps and three sets
 EVALUATED = [*STEPS, *EVALUATION, "update_params", *SET * 3]
@@ -178,6 +180,8 @@ def test_the_schedule_is_the_paper_s_algorithm_1(tmp_path, monkeypatch):
     check_generator_steps(events)
     evaluated = [event.arguments[1].tobytes() for event in named(events, "measure")]
     assert len(set(evaluated)) == len(evaluated) == 5  # of a generator that stays as it is
+    seeds = np.random.SeedSequence(1).generate_state(6)[4:]  # of evaluation and accuracy
+    assert {event.arguments[0] >> 32 for event in named(events, "drawing_by")} == set(seeds)
     assert not list((folder / "save").glob("run-*"))
 
 
@@ -371,7 +375,8 @@ def test_stages_can_be_left_out_and_runs_follow_in_one_process(tmp_path, monkeyp
     assert f"lowest test NLL, {lowest}, of adversarial epoch {row['epoch']}, is in save/gen" in said
     model = load("save/generator-best.npz")
     held_out = sequence_gan.make_data(vars(sequence_gan)).held_out
-    assert -reference.lstm_log_prob(model.get_params(), held_out).mean() == pytest.approx(lowest)
+    nll = -reference.lstm_log_prob(model.get_params(), held_out).mean()
+    assert lowest == pytest.approx(nll, rel=1e-5)
 
 
 def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeypatch, capsys):
@@ -384,10 +389,12 @@ def test_a_run_begins_from_a_trained_generator_with_other_data(tmp_path, monkeyp
     (folder / "text.txt").write_text("c c d\nc b e\n" * 20)  # other frequencies, two new words
     experiment.set_constants(folder, monkeypatch, **none, INITIAL_GENERATOR="mine.npz")
     sequence_gan.main()
-    assert "40 held out\n  3 of 4 words are unknown" in capsys.readouterr().out
     model, before = load("save/generator.npz"), load("mine.npz")
     assert model.words == before.words == ["<end>", "<unknown>", "b", "a"]
     reference.assert_same(model.get_params(), before.get_params())
+    monkeypatch.setattr(sequence_gan, "TOTAL_BATCH", 1)
+    sequence_gan.main()  # goes on with the same words
+    assert capsys.readouterr().out.count("40 held out\n  3 of 4 words are unknown") == 2
     lines = set(open("save/real_data.txt").read().splitlines())
     assert lines == {"<unknown> <unknown> <unknown>", "<unknown> b <unknown>"}
 

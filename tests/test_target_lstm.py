@@ -37,17 +37,18 @@ def test_the_committed_oracle_is_what_its_script_writes(tmp_path):
 def test_an_oracle_draws_its_data_and_measures_by_it(tmp_path, params):
     path = tmp_path / "oracle.npz"
     np.savez(path, *params)
-    oracle = Oracle(path, (V, E, H), T, 0, num=20_000, seed=2)
-    assert oracle.positives.shape == oracle.held_out.shape == (20_000, T)
+    other, oracle = (Oracle(path, (V, E, H), T, 1, num=20_000, seed=seed) for seed in (3, 2))
+    assert (other.positives != oracle.positives).any()
+    assert oracle.positives.shape == oracle.held_out.shape == (oracle.num_eval, T) == (20_000, T)
     in_order = [np.sort(x @ [16, 4, 1]) for x in (oracle.positives, oracle.held_out)]
     assert (in_order[0] != in_order[1]).any()  # not the same ones in another order
 
-    generator = Generator(V, E, H, T, seed=2)
+    generator = Generator(V, E, H, T, start_token=1, seed=2)
     samples = generator.sample(20_000).numpy()
     measured = oracle.measure(generator, samples)
     weights = params, generator.get_params()
-    nll, entropy = (-reference.lstm_log_prob(p, samples).mean() for p in weights)
-    of_real, nll_test = (-reference.lstm_log_prob(p, oracle.held_out).mean() for p in weights)
+    nll, entropy = (-reference.lstm_log_prob(p, samples, 1).mean() for p in weights)
+    of_real, nll_test = (-reference.lstm_log_prob(p, oracle.held_out, 1).mean() for p in weights)
     expected = {
         "nll_oracle": nll, "nll_test": nll_test, "entropy": entropy,
         "kl_generator_oracle": nll - entropy, "kl_oracle_generator": nll_test - of_real,
@@ -55,7 +56,8 @@ def test_an_oracle_draws_its_data_and_measures_by_it(tmp_path, params):
     assert measured == pytest.approx(expected, abs=1e-5)
 
     every = reference.all_sequences(V, T)  # enumerated: what these means are means of
-    p, q = (reference.lstm_log_prob(w, every).sum(1) for w in weights)
+    p, q = (reference.lstm_log_prob(w, every, 1).sum(1) for w in weights)
+    assert oracle.nll_of_random_tokens == pytest.approx(-p.mean() / T, rel=0.03)
     assert measured["entropy"] == pytest.approx(-np.exp(q) @ q / T, abs=0.02)
     assert measured["kl_generator_oracle"] == pytest.approx(np.exp(q) @ (q - p) / T, abs=0.02)
     assert measured["kl_oracle_generator"] == pytest.approx(np.exp(p) @ (p - q) / T, abs=0.02)

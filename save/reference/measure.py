@@ -20,6 +20,7 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 from controls import in_one_line
@@ -33,12 +34,14 @@ TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
 def read_settings():
-    """The constants of the run in save/."""
+    """The constants of the run in save/; InputError if they cannot be read."""
     path = "save/settings.json"
     if not os.path.isfile(path):
         raise InputError(f"{path}: expected that of a run, found no file")
-    with open(path) as file:
-        return json.load(file)
+    try:
+        return json.loads(Path(path).read_text())
+    except ValueError:
+        raise InputError(f"{path}: expected that of a run, found a damaged file") from None
 
 
 def load_data(constants, words):

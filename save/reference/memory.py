@@ -160,15 +160,16 @@ def main():
         sequences = oracle.held_out, drawn(generator, 4050)
         ratios = [log_ratio(oracle, generator, x) for x in sequences]
         return print(f"AUC of the exact log ratio: {auc(*ratios):.5f}")
-    if sys.argv[1] not in CNNS or not "".join(sys.argv[2:]).isdecimal():
+    cnn, *seeds = sys.argv[1:]
+    if cnn not in CNNS or not seeds or not all(map(str.isdecimal, seeds)):
         sys.exit(f"memory.py: expected one of {list(CNNS)}, and seeds, found {sys.argv[1:]}")
-    for seed in map(int, sys.argv[2:]):
+    for seed in map(int, seeds):
         for real in REAL:
-            last = {"cnn": sys.argv[1], "real": real, "seed": str(seed), "set": "50"}
+            last = {"cnn": cnn, "real": real, "seed": str(seed), "set": "50"}
             if any(last.items() <= row.items() for row in measured()):
-                print(f"{sys.argv[1]}, {real}, seed {seed}: memory.csv has it already")
+                print(f"{cnn}, {real}, seed {seed}: memory.csv has it already")
             else:
-                train(sys.argv[1], real, seed)
+                train(cnn, real, seed)
 
 
 if __name__ == "__main__":
