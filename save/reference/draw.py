@@ -4,22 +4,19 @@ python save/reference/draw.py             draws the pictures and prints the tabl
 python save/reference/draw.py LOG ...     draws these experiment logs in one picture, logs.png
 """
 
-import csv
 import io
 import math
 import statistics
 import sys
 from pathlib import Path
 
+from controls import MEASURES, read
 from matplotlib.figure import Figure
 from PIL import Image
 
 HERE = Path(__file__).parent
 EPOCHS = (20, 50, 100, 150, 199)
-DIVERGENCES = {
-    "kl_generator_oracle": "KL(generator ‖ oracle)",
-    "kl_oracle_generator": "KL(oracle ‖ generator)",
-}
+DIVERGENCES = {name: MEASURES[name] for name in ("kl_generator_oracle", "kl_oracle_generator")}
 RANDOM = {  # what uniformly random tokens have, by measure.py
     "authors": {"kl_generator_oracle": 2.912, "kl_oracle_generator": 2.763},
     "our": {"kl_generator_oracle": 2.812, "kl_oracle_generator": 2.721},
@@ -61,10 +58,9 @@ def read_log(path):
 def read_runs():
     """{run: curves as of read_log} of the independent runs."""
     runs = {}
-    with open(HERE / "independent-runs.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            curves = runs.setdefault(row["run"], {"mle": {}, "adversarial": {}})
-            curves[row["stage"]][int(row["epoch"])] = float(row["nll"])
+    for row in read(HERE / "independent-runs.csv"):
+        curves = runs.setdefault(row["run"], {"mle": {}, "adversarial": {}})
+        curves[row["stage"]][int(row["epoch"])] = float(row["nll"])
     return runs
 
 
@@ -77,9 +73,8 @@ def read_schedules():
     which are 30 epochs of the CNN each.
     """
     schedules = {}
-    with open(HERE / "schedules.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            schedules.setdefault(row["schedule"], {}).setdefault(row["seed"], []).append(row)
+    for row in read(HERE / "schedules.csv"):
+        schedules.setdefault(row["schedule"], {}).setdefault(row["seed"], []).append(row)
     return schedules
 
 
@@ -188,8 +183,7 @@ def draw_learning_curve(runs, published, ours):
 
 def evaluations(name, **of):
     """The evaluations in a csv whose columns have the values of."""
-    with open(HERE / f"{name}.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("nll_oracle")]
+    rows = [row for row in read(HERE / f"{name}.csv") if row.get("nll_oracle")]
     return [row for row in rows if all(row[column] == value for column, value in of.items())]
 
 
