@@ -452,13 +452,14 @@ def print_further(rows):
         if len(one) > 1:
             found = f"{MEASURES[name]}, of {len(one)}: {shown(one - other)}"
             print(f"{BEGINNINGS[start]}: {label}, {found}")
-    for pair, name in itertools.product([("Dc", "MLE"), ("Pc", "Dc")], list(MEASURES)[:2]):
-        new, same = (differences(rows, start, pair, name) for start in ("MLE 6, new", "MLE 6"))
+    pairs = [("Dc", "MLE"), ("Pc", "Dc")]
+    for base, pair, name in itertools.product(DRAWN, pairs, list(MEASURES)[:2]):
+        new, same = (differences(rows, start, pair, name) for start in (f"{base}, new", base))
         values = [new[seed] - same[seed] for seed in new if seed in same]
         if len(values) > 1:
             what = " - ".join(REWARDS[condition] for condition in pair)
             found = f"{MEASURES[name]}, of {len(values)}: {shown(values)}"
-            print(f"6 epochs, new less same real sequences: {what}, {found}")
+            print(f"{BEGINNINGS[base]}, new less same real sequences: {what}, {found}")
     slow = [row for row in rows if row["start"] == "MLE at 0.001"]
     for seed, name in itertools.product(sorted({row["seed"] for row in slow}), list(MEASURES)[:2]):
         nearest = min((float(row[name]), row["epoch"]) for row in slow if row["seed"] == seed)
