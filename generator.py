@@ -424,7 +424,7 @@ def read_model(path):
     """The 15 arrays of a file, and {name: value} of ABOUT, {} if it has weights alone.
 
     It is an .npz or one of the two pickles that the authors published; InputError where it is
-    neither. No file but these two can run code, and none can fill the memory.
+    neither. No file but these two can run code, and none is unpacked to over four times its size.
     """
     try:
         data = Path(path).read_bytes()

@@ -9,7 +9,9 @@ import hashlib
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -485,7 +487,7 @@ def read_checkpoint():
             arrays = dict(file)
         record = json.loads(str(arrays.pop("record")))
         if record.keys() != RECORD:
-            raise ValueError("it is of another program")
+            raise ValueError("of another program")
         return record, arrays
     except MemoryError:
         raise
@@ -682,6 +684,14 @@ if __name__ == "__main__":
     sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
+
+    def interrupt_again(ignored):
+        """Repeat a Ctrl-C that came in a destructor, where Python ignores exceptions."""
+        if ignored.exc_type is not KeyboardInterrupt:
+            return sys.__unraisablehook__(ignored)
+        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()  # out of the destructor
+
+    sys.unraisablehook = interrupt_again
     try:
         main()
     except (InputError, DivergenceError, OSError) as error:

@@ -56,12 +56,6 @@ def edit(folder, **constants):
     script.write_text(text)
 
 
-def recipe(beginning):
-    """The line of the README's code that begins so."""
-    (line,) = {line.strip() for line in README if line.strip().startswith(beginning)}
-    return line
-
-
 def start(folder, *command, **options):
     """Start `python sequence_gan.py`, or another command of Python, in folder."""
     options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

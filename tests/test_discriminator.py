@@ -83,9 +83,8 @@ def test_the_steps_as_compiled_for_a_gpu_are_the_steps():
 
 
 def test_initial_values_have_their_distributions():
-    values, other = (
-        reference.params_of(Discriminator(20, 400, 30, [2, 3], [40, 60], seed=s)) for s in (4, 5)
-    )
+    sizes = 20, 400, 30, [2, 3], [40, 60]
+    values, other = (reference.params_of(Discriminator(*sizes, seed=seed)) for seed in (4, 5))
     assert (values[0] != other[0]).any()
     embedding, w2, b2, w3, b3, lin, lin_bias, gate, gate_bias, w_out, b_out = values
     highway = [(value, np.sqrt(6 / 200)) for value in (lin, lin_bias, gate, gate_bias)]

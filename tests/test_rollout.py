@@ -8,16 +8,13 @@ from generator import Generator
 from rollout import Rollout
 
 V, E, H, T = 4, 3, 5, 4
+X = np.random.default_rng(1).integers(0, V, (2, T), np.int32)
 
 
 def make_generator():
     generator = Generator(V, E, H, T)
     generator.set_params(reference.lstm_params(V, E, H))
     return generator
-
-
-def some_tokens(num):
-    return np.random.default_rng(1).integers(0, V, (num, T), np.int32)
 
 
 def expected_rewards(params, x, table):
@@ -33,7 +30,7 @@ def expected_rewards(params, x, table):
 
 @pytest.mark.parametrize("rate", [0.0, 0.8])
 def test_rewards_are_expectations_under_the_rollout_policy(rate):
-    x, num = some_tokens(2), 4000
+    x, num = X, 4000
     table = np.random.default_rng(3).random([V] * T, np.float32)
     generator, other = make_generator(), reference.lstm_params(V, E, H, seed=5)
     old = generator.get_params()
@@ -66,6 +63,6 @@ def test_a_lagging_policy_keeps_the_generator_s_start_token_and_words():
 
 @pytest.mark.parametrize(("shape", "other"), [((6, 1), (6,)), ((6,), (2,))])
 def test_scores_of_another_shape_are_refused(shape, other):  # the second at the last position alone
-    rollout, x = Rollout(make_generator()), some_tokens(2)
+    rollout = Rollout(make_generator())
     message = f"the score of x: expected shape {other}, found {shape}"
-    reference.assert_refused(lambda: rollout.get_reward(x, 3, lambda x: np.ones(shape)), message)
+    reference.assert_refused(lambda: rollout.get_reward(X, 3, lambda x: np.ones(shape)), message)

@@ -207,5 +207,5 @@ def test_a_run_is_measured_by_its_own_constants(folder, monkeypatch):
     message = "save/target_params.npz: expected what the run began from, found another"
     reference.assert_refused(measure.main, message)
     (folder / "save/settings.json").write_text("{")
-    message = "save/settings.json: expected that of a run, found a damaged file"
+    message = "save/settings.json: expected the constants of a run, found no EMB_DIM"
     reference.assert_refused(measure.main, message)

@@ -34,14 +34,18 @@ TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
 def read_settings():
-    """The constants of the run in save/; InputError if they cannot be read."""
+    """The constants of the run in save/."""
     path = "save/settings.json"
     if not os.path.isfile(path):
         raise InputError(f"{path}: expected that of a run, found no file")
     try:
-        return json.loads(Path(path).read_text())
-    except ValueError:
-        raise InputError(f"{path}: expected that of a run, found a damaged file") from None
+        constants = json.loads(Path(path).read_bytes())
+    except ValueError:  # a damaged file
+        constants = {}
+    missing = [name for name in sequence_gan.CONSTANTS if name not in constants]
+    if missing:
+        raise InputError(f"{path}: expected the constants of a run, found no {missing[0]}")
+    return constants
 
 
 def load_data(constants, words):
