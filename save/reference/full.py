@@ -27,6 +27,7 @@ RUNS = {  # {oracle: [(seed, rewards, name of the metrics)]}
         (1, "P", "shuffled-authors-oracle-1"),
         (1, "one", "mean-authors-oracle-1"),
         (88, "D", "seqgan-authors-oracle"),
+        (88, "P", "shuffled-authors-oracle"),
     ],
     "our oracle": [
         (88, "D", "seqgan-our-oracle"),
@@ -125,7 +126,7 @@ def draw():
         for axes in panels:
             axes.axhline(0, color="gray", linestyle="--", linewidth=1)
             axes.set_xlabel("adversarial epochs")
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     save(figure, ".images/full-size.png")
 
 
