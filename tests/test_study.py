@@ -169,12 +169,12 @@ def test_one_reward_for_all_is_that_of_the_same_epoch_of_another_run(tmp_path, m
         assert (rollout.get_reward(np.zeros([2, 4], int), 1, None) == reward).all()
 
 
-def test_changes_at_full_size_are_those_since_the_first_adversarial_epoch(tmp_path, monkeypatch):
+def test_changes_at_full_size_are_those_since_the_last_evaluation_of_mle(tmp_path, monkeypatch):
     monkeypatch.setattr(full, "HERE", tmp_path)
-    rows = ["stage,epoch,nll_oracle,nll_test", "mle,1,9,8", "adversarial,0,,", "adversarial,0,4,7"]
-    (tmp_path / "run.csv").write_text("\n".join([*rows, "adversarial,1,,", "adversarial,5,3,9"]))
-    none = {"nll_oracle": {0: 0, 5: -1}, "kl_generator_oracle": {}}
-    assert full.changes("run") == none | {"kl_oracle_generator": {0: 0, 5: 2}}
+    rows = ["stage,epoch,nll_oracle,nll_test", "mle,0,9,9", "mle,5,5,8", "adversarial,0,,"]
+    (tmp_path / "run.csv").write_text("\n".join([*rows, "adversarial,0,4,7", "adversarial,5,3,9"]))
+    nlls = {"nll_oracle": {0: -1, 5: -2}, "kl_generator_oracle": {}}
+    assert full.changes("run") == nlls | {"kl_oracle_generator": {0: -1, 5: 1}}
 
 
 def test_logs_of_any_program_are_drawn_whatever_their_numbers(folder):

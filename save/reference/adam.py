@@ -98,7 +98,7 @@ def main(path=HERE / "generator-mle.npz", steps=16):
         probability = mean_probabilities(generator, x)[rare].sum()
         return np.array([*(found[name] for name in MEASURES), probability])
 
-    print_line("steps, reward", *MEASURES.values(), "probability of the rarer half")
+    print_line("steps, reward", *MEASURES.values(), "probability of the rarer half of the tokens")
     print("|---" * (2 + len(MEASURES)) + "|")
     before = measure()
     print_line("end of MLE", *(f"{value:.3f}" for value in before))

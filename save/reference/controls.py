@@ -156,12 +156,12 @@ REWARDS = {  # what the conditions are called in tables and pictures
     "D": "the discriminator's rewards",
     "P": "the same, shuffled",
     "M": "their mean at each position",
-    "Dc": "less their mean",
-    "Pc": "less their mean, shuffled",
+    "Dc": "minus their mean",
+    "Pc": "minus their mean, shuffled",
     "D, no clip": "the discriminator's rewards, no clip",
     "P, no clip": "the same, shuffled, no clip",
-    "logits": "the discriminator's logits less their mean",
-    "exact": "exact log ratios less their mean",
+    "logits": "the discriminator's logits minus their mean",
+    "exact": "exact log ratios minus their mean",
     "more MLE": "as many steps of MLE",
 }
 BEGINNINGS = {  # and the starts
@@ -177,11 +177,11 @@ BEGINNINGS = {  # and the starts
 PAIRS = {  # comparisons of the same seed
     ("P", "D"): "shuffled - as they are",
     ("M", "D"): "their mean at each position - as they are",
-    ("Pc", "Dc"): "less their mean: shuffled - not",
+    ("Pc", "Dc"): "minus their mean: shuffled - not",
     ("P, no clip", "D, no clip"): "no clip: shuffled - as they are",
-    ("Dc", "more MLE"): "less their mean - as many steps of MLE",
-    ("Dc", "exact"): "rewards - exact log ratios, both less their mean",
-    ("logits", "exact"): "logits - exact log ratios, both less their mean",
+    ("Dc", "more MLE"): "minus their mean - as many steps of MLE",
+    ("Dc", "exact"): "rewards - exact log ratios, both minus their mean",
+    ("logits", "exact"): "logits - exact log ratios, both minus their mean",
 }
 MANY = 10  # seeds that a row of the first table needs
 T_QUANTILES = [  # of Student's t, 0.975, with 1 to 19 degrees of freedom
@@ -459,7 +459,7 @@ def print_further(rows):
         if len(values) > 1:
             what = " - ".join(REWARDS[condition] for condition in pair)
             found = f"{MEASURES[name]}, of {len(values)}: {shown(values)}"
-            print(f"{BEGINNINGS[base]}, new less same real sequences: {what}, {found}")
+            print(f"{BEGINNINGS[base]}, new minus same real sequences: {what}, {found}")
     slow = [row for row in rows if row["start"] == "MLE at 0.001"]
     for seed, name in itertools.product(sorted({row["seed"] for row in slow}), list(MEASURES)[:2]):
         nearest = min((float(row[name]), row["epoch"]) for row in slow if row["seed"] == seed)
@@ -503,11 +503,12 @@ def draw(rows):
             panels[3].plot(x[0], y[0], "ko", markersize=5)
         for axes, name in zip(panels, names):
             axes.axhline(0, color="gray", linestyle="--", label=REWARDS["MLE"])
+            axes.fill_between([], [], color="gray", alpha=0.2, label="95 % interval, of the seeds")
             axes.set_title(f"change of {MEASURES[name]}", fontsize="medium")
             axes.set_xlabel("adversarial epochs")
         panels[0].set_ylabel(f"after {BEGINNINGS[start]}\nnats per token")
         panels[3].set_title("distance against entropy", fontsize="medium")
-        panels[3].set_xlabel("entropy, nats per token")
+        panels[3].set_xlabel("entropy, nats per token, falling")
         panels[3].set_ylabel(MEASURES["kl_generator_oracle"])
         panels[3].invert_xaxis()
     handles = dict(zip(*grid[0, 0].get_legend_handles_labels()[::-1]))

@@ -161,7 +161,7 @@ def draw_learning_curve(runs, published, ours):
     for (label, curves), color in zip(ours.items(), ("C0", "C2")):
         plot(axes, curves, color=color, label=label)
     axes.set(xlim=(-5, 325), ylim=(8.6, 9.6))
-    axes.set_ylabel("NLL under the oracle, nats per token")
+    axes.set_ylabel("NLL under the authors' oracle, nats per token")
 
     rows = evaluations("seqgan-authors-oracle-1")
     for (name, label), color in zip(DIVERGENCES.items(), ("C3", "C4")):
@@ -170,11 +170,11 @@ def draw_learning_curve(runs, published, ours):
             curves[row["stage"]][int(row["epoch"])] = float(row[name])
         plot(below, curves, color=color, label=f"{label} of seed 1")
         random = RANDOM["authors"][name]
-        below.axhline(random, color=color, linestyle=":", label="the same of random tokens")
+        below.axhline(random, color=color, linestyle=":", label=f"{label} of random tokens")
     below.set(ylim=(1.8, 3.6), ylabel="distance, nats per token")
     epochs = [*range(0, 120, 20), *(120 + epoch for epoch in (0, *EPOCHS))]
     below.set_xticks(epochs, [epoch if epoch < 120 else epoch - 120 for epoch in epochs])
-    below.set_xlabel("epochs of MLE, then adversarial epochs, as in the tables")
+    below.set_xlabel("epochs of MLE, then adversarial epochs")
     for panel in (axes, below):
         panel.axvline(120, color="k", linestyle="--", label="adversarial training begins")
         panel.legend(fontsize="small", loc="upper right" if panel is axes else "lower right")

@@ -11,6 +11,9 @@ whose metrics.csv is METRICS. The same command resumes an interrupted run. The t
 are of metrics that were copied here, under the names in RUNS. mean-our-oracle.csv is of
 
 python save/reference/full.py one save/target_params.npz 88 save/reference/seqgan-our-oracle.csv
+
+and those on the authors' oracle are of such commands with their pickle. Those with a reward of 1
+are of the README's recipe.
 """
 
 import sys
@@ -25,17 +28,25 @@ RUNS = {  # {oracle: [(seed, rewards, name of the metrics)]}
     "authors' oracle": [
         (1, "D", "seqgan-authors-oracle-1"),
         (1, "P", "shuffled-authors-oracle-1"),
-        (1, "one", "mean-authors-oracle-1"),
+        (1, "mean", "mean-authors-oracle-1"),
         (88, "D", "seqgan-authors-oracle"),
         (88, "P", "shuffled-authors-oracle"),
+        (88, "1", "constant-authors-oracle"),
     ],
     "our oracle": [
         (88, "D", "seqgan-our-oracle"),
-        (88, "one", "mean-our-oracle"),
+        (88, "mean", "mean-our-oracle"),
+        (88, "1", "constant-our-oracle"),
     ],
 }
-LABELS = {"D": REWARDS["D"], "P": REWARDS["P"], "one": "one reward for all tokens"}
-COLORS = {"D": "C0", "P": "k", "one": "C6"}
+LABELS = {
+    "D": REWARDS["D"],
+    "P": REWARDS["P"],
+    "mean": "SeqGAN's mean reward for all tokens",
+    "1": "a reward of 1 for all tokens",
+}
+COLORS = {"D": "C0", "P": "C1", "mean": "C6"}  # of those that are drawn
+STYLES = {1: "solid", 88: (0, (1, 1))}  # of a seed's lines
 SHOWN = ["nll_oracle", "kl_generator_oracle", "kl_oracle_generator"]
 EPOCHS = [10, 20, 50, 199]  # of the table
 
@@ -65,16 +76,19 @@ def recorded(metrics):
 
 
 def changes(name):
-    """{measure: {adversarial epoch: its change since epoch 0, which follows one step}} of a run."""
+    """{measure: {adversarial epoch: its change since the last evaluation of MLE}} of a run."""
     rows = read(HERE / f"{name}.csv")
     found = {}
     for measure in SHOWN:
         column = measure
         if measure == "kl_oracle_generator":
             column = "nll_test"  # they differ by the oracle's entropy, a constant
-        rows_of_it = [r for r in rows if r["stage"] == "adversarial" and r.get(column)]
-        values = {int(row["epoch"]): float(row[column]) for row in rows_of_it}
-        found[measure] = {epoch: value - values[0] for epoch, value in values.items()}
+        values = {"mle": {}, "adversarial": {}}
+        for row in rows:
+            if row.get(column):
+                values[row["stage"]][int(row["epoch"])] = float(row[column])
+        mle = list(values["mle"].values())
+        found[measure] = {epoch: value - mle[-1] for epoch, value in values["adversarial"].items()}
     return found
 
 
@@ -94,39 +108,42 @@ def print_table():
 
 
 def draw():
-    """The changes in each fifth epoch; of the last measure once more all those to epoch 20."""
+    """The changes in each fifth epoch; of the last measure those since epoch 0, too, to epoch 20.
+    Runs with a reward of 1 are left out: beside them the others could not be told apart."""
     from draw import save
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(12, 6.6), layout="constrained")
     grid = figure.subplots(len(RUNS), 4)
-    handles = {}
     for panels, (oracle, runs) in zip(grid, RUNS.items()):
         for seed, rewards, name in runs:
+            if rewards not in COLORS:
+                continue
             found = changes(name)
-            style, label = {"color": COLORS[rewards], "markersize": 4}, LABELS[rewards]
-            if rewards == "P":  # a short line over others
-                style |= {"linewidth": 2.5, "zorder": 3}
-            if seed == runs[0][0]:
-                style["marker"] = "."
-            else:
-                style["linestyle"] = ":"
-                label += ", seed 88 on the authors' oracle"
             for axes, measure in zip(panels, [*SHOWN, "kl_oracle_generator"]):
                 line = found[measure]
+                if not line:
+                    continue
                 if axes is panels[3]:
-                    line = {epoch: value for epoch, value in line.items() if epoch <= 20}
-                else:
-                    line = {epoch: value for epoch, value in line.items() if epoch % 5 == 0}
-                (handles[label],) = axes.plot(line.keys(), line.values(), **style)
+                    line = {epoch: line[epoch] - line[0] for epoch in line if epoch <= 20}
+                else:  # from the last evaluation of MLE on
+                    epochs = [epoch for epoch in line if epoch % 5 == 0 or epoch == 199]
+                    line = {-5: 0} | {epoch: line[epoch] for epoch in epochs}
+                axes.plot(*zip(*line.items()), linestyle=STYLES[seed], color=COLORS[rewards])
         panels[0].set_ylabel(f"{oracle}\nnats per token")
         for axes, measure in zip(panels, SHOWN):
             axes.set_title(f"change of {MEASURES[measure]}", fontsize="medium")
-        panels[3].set_title("the same, first epochs", fontsize="medium")
-        for axes in panels:
-            axes.axhline(0, color="gray", linestyle="--", linewidth=1)
-            axes.set_xlabel("adversarial epochs")
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+            axes.axhline(0, color="k", linestyle="--", linewidth=1)
+            axes.set_xlabel("adversarial epoch")
+        panels[3].set_title(f"since epoch 0: {MEASURES[measure]}", fontsize="medium", loc="right")
+        panels[3].axhline(0, color="lightgray", zorder=0)
+        panels[3].set_xlabel("adversarial epoch")
+    handles = [Line2D([], [], color=COLORS[each], label=LABELS[each]) for each in COLORS]
+    for seed, style in STYLES.items():
+        handles.append(Line2D([], [], color="gray", linestyle=style, label=f"seed {seed}"))
+    handles.append(Line2D([], [], color="k", linestyle="--", linewidth=1, label=REWARDS["MLE"]))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     save(figure, ".images/full-size.png")
 
 
