@@ -277,11 +277,15 @@ if __name__ == "__main__":
             "this program, seed 88": read_log(HERE / "seqgan-authors-oracle.txt"),
             "this program, seed 1": read_log(HERE / "seqgan-authors-oracle-1.txt"),
         }
+        shuffled = {
+            "shuffled rewards, seed 88": read_log(HERE / "shuffled-authors-oracle.txt"),
+            "shuffled rewards, seed 1": read_log(HERE / "shuffled-authors-oracle-1.txt"),
+        }
         same_reward = {
             "a reward of 1 for all": read_log(HERE / "constant-authors-oracle.txt"),
             "a reward of 2 for all, by somebody else": runs["kstats--SeqGAN--6d54928"],
         }
-        single = {"published log": published, **ours, **same_reward}
+        single = {"published log": published, **ours, **shuffled, **same_reward}
         print_table("fall", falls, single, others)
         print()
         print_schedules(schedules)

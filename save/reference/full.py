@@ -12,8 +12,8 @@ are of metrics that were copied here, under the names in RUNS. mean-our-oracle.c
 
 python save/reference/full.py one save/target_params.npz 88 save/reference/seqgan-our-oracle.csv
 
-and those on the authors' oracle are of such commands with their pickle. Those with a reward of 1
-are of the README's recipe.
+The runs on the authors' oracle were made in the same way, with their pickle. The runs with a reward
+of 1 follow the README's recipe.
 """
 
 import sys
@@ -127,8 +127,8 @@ def draw():
                     continue
                 if axes is panels[3]:
                     line = {epoch: line[epoch] - line[0] for epoch in line if epoch <= 20}
-                else:  # from the last evaluation of MLE on
-                    epochs = [epoch for epoch in line if epoch % 5 == 0 or epoch == 199]
+                else:  # from the last evaluation of MLE on, which is five epochs earlier
+                    epochs = [epoch for epoch in line if epoch % 5 == 0 or epoch in EPOCHS]
                     line = {-5: 0} | {epoch: line[epoch] for epoch in epochs}
                 axes.plot(*zip(*line.items()), linestyle=STYLES[seed], color=COLORS[rewards])
         panels[0].set_ylabel(f"{oracle}\nnats per token")
